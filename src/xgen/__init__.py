@@ -1,0 +1,1 @@
+"""xgen: long documents, read on your own hardware."""

@@ -1,0 +1,1 @@
+"""Running the decoder: cache, generation, scores, constraints. Deals in ids only."""

@@ -1,0 +1,93 @@
+"""Files that are whole or not there: write then rename, digests, room on the disk, the cache folder."""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xgen.errors import NoRoom
+
+
+def cache_folder() -> Path:
+    """Where models are kept: `XGEN_HOME`, else `XDG_CACHE_HOME`/xgen, else ~/.cache/xgen."""
+    home = os.environ.get("XGEN_HOME")
+    if home:
+        return Path(home).expanduser()
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache") / "xgen"
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 digest of a file, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def require_room(folder: Path, n_bytes: int) -> None:
+    """Raise NoRoom unless the disk that will hold `folder` has `n_bytes` free."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < n_bytes:
+        raise NoRoom(
+            str(folder),
+            f"{n_bytes / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free",
+            "make room or set XGEN_HOME to a folder on another disk",
+        )
+
+
+@contextmanager
+def no_room_named(folder: Path) -> Iterator[None]:
+    """Turn the system's "no space left" inside the block into NoRoom naming `folder`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoRoom(
+            str(folder), "the disk is full", "make room or set XGEN_HOME to a folder on another disk"
+        ) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name beside `path`, flush it to the disk, rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with no_room_named(path.parent), os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path` that becomes `path` if the block succeeds.
+
+    Whatever goes wrong, nothing half-made stays. If another process made `path` meanwhile, its
+    folder is kept and ours is dropped.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        with no_room_named(path.parent):
+            yield draft
+        try:
+            draft.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Models on disk in the forms of others."""

@@ -1,0 +1,1 @@
+"""Reading documents: what fits, what is read, answers, quotations, summaries."""

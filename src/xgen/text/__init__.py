@@ -1,0 +1,1 @@
+"""Text: documents with places, tokens, chat."""
