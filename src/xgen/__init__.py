@@ -1,1 +1,52 @@
-"""xgen: long documents, read on your own hardware."""
+"""xgen: long documents, read on your own hardware.
+
+    import xgen
+    reader = xgen.load("qwen-0.5b")
+    print(reader.ask(xgen.open("report.pdf"), "Who signed it?"))
+
+Importing the package loads nothing heavy: torch and the document readers come in with the first call.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xgen.read.reader import Reader
+    from xgen.text.document import Document
+
+__all__ = ["__version__", "load", "open", "pull"]
+
+__version__ = "0.1.0"
+
+
+def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") -> "Reader":
+    """Load a pulled model, by its name or from its folder, as a Reader.
+
+    `device` is "auto", "cpu" or "cuda"; `dtype` is "auto" (what this machine computes fastest), "bf16",
+    "fp16" or "fp32". Raises NotPulled if a known model is not on disk yet, BadModel if it is unknown
+    or damaged.
+    """
+    from xgen.bundle import load as load_bundle
+    from xgen.read.reader import Reader
+
+    return Reader(load_bundle(name_or_folder, device=device, dtype=dtype))
+
+
+def open(path: str | Path) -> "Document":
+    """Open a document (PDF, HTML, DOCX, Markdown, plain text; "-" is standard input).
+
+    Raises BadDocument with one sentence if it cannot be read as text.
+    """
+    from xgen.text.extract import open_document
+
+    return open_document(str(path))
+
+
+def pull(name: str, from_file: str | Path | None = None, quiet: bool = False) -> Path:
+    """Bring a model onto this disk, once, and return its folder; a second call is instant.
+
+    `from_file` is a GGUF file that is here already; its digest is checked like that of any other.
+    """
+    from xgen.bundle import pull as pull_bundle
+
+    return pull_bundle(name, from_file=None if from_file is None else Path(from_file), quiet=quiet)

@@ -1,0 +1,172 @@
+"""What reading gives back: answers with their evidence, summaries with their coverage, and what was left out.
+
+Frozen records, filled by `read/reader.py`. `str()` of a Reading is what `xgen read` prints,
+`Reading.to_json()` what `xgen read --json` prints.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+HOW_WORDS = {
+    "whole": "read whole",
+    "select": "read in selected passages",
+    "head": "read from the head",
+    "tail": "read from the tail",
+}
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A place in a document: `text[start:end] == quote` whenever `verified`.
+
+    `start` and `end` count characters of the extracted text (`xgen tokens --text FILE` prints it);
+    `page` and `line` are 1-based, None where the format has no such thing.
+    """
+
+    quote: str
+    path: str
+    page: int | None
+    line: int | None
+    start: int
+    end: int
+    verified: bool
+
+    @property
+    def place(self) -> str:
+        """The place in words, such as `report.pdf, page 3, line 12`."""
+        page = [] if self.page is None else [f"page {self.page}"]
+        line = [] if self.line is None else [f"line {self.line}"]
+        return ", ".join([self.path, *page, *line])
+
+    def __str__(self) -> str:
+        if self.verified:
+            return f"\u201c{_one_line(self.quote)}\u201d\n[{self.place}]"
+        return f"near {self.place} (the words differ there): {_one_line(self.quote)}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question's answer. `answer` is None and `found` False for "not in this document".
+
+    `score` orders answers by trust within one model; `right_share` (0 to 1) is the measured share
+    of right answers among development questions with such a score, None where it was not
+    measured. `unsupported` holds the sentences, numbers, dates and names of the answer that the document
+    does not bear out; `read` says in words which passages were read.
+    """
+
+    question: str
+    answer: str | None
+    found: bool
+    score: float
+    right_share: float | None
+    citations: tuple[Citation, ...]
+    unsupported: tuple[str, ...]
+    prompt_tokens: int
+    answer_tokens: int
+    read: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as `--json` shows it: a dictionary of plain values."""
+        return {
+            "question": self.question,
+            "answer": self.answer,
+            "found": self.found,
+            "score": self.score,
+            "citations": [asdict(citation) for citation in self.citations],
+            "unsupported": list(self.unsupported),
+            "prompt_tokens": self.prompt_tokens,
+            "answer_tokens": self.answer_tokens,
+        }
+
+    def __str__(self) -> str:
+        parts = [f"Q: {self.question}", f"A: {self.answer}" if self.answer else "A: Not in this document."]
+        details = [] if self.right_share is None else [right_share_sentence(self.right_share)]
+        details += [str(citation) for citation in self.citations]
+        details += [f"not borne out by the document: {_one_line(piece)}" for piece in self.unsupported]
+        if self.read:
+            details.append("read for this: " + "; ".join(self.read))
+        return "\n".join([*parts, *(_indented(detail) for detail in details)])
+
+
+@dataclass(frozen=True)
+class DocumentReport:
+    """How much of a document was read; `dropped` says in sentences what was left out."""
+
+    path: str
+    tokens_total: int
+    tokens_read: int
+    dropped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {self.tokens_read:,} of {self.tokens_total:,} tokens read"]
+        return "\n".join(lines + [_indented(f"left out: {dropped}") for dropped in self.dropped])
+
+
+@dataclass(frozen=True)
+class SummarySentence:
+    """A sentence of a summary; `citation` is the place it rests on, None where it rests on none."""
+
+    text: str
+    citation: Citation | None
+
+    def __str__(self) -> str:
+        place = "no place in the document bears this out" if self.citation is None else self.citation.place
+        return f"{_one_line(self.text)} [{place}]"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Sentences in the document's order, and which parts of it they were chosen from."""
+
+    sentences: tuple[SummarySentence, ...]
+    coverage: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as `--json` shows it."""
+        return {"coverage": self.coverage, "sentences": [asdict(sentence) for sentence in self.sentences]}
+
+    def __str__(self) -> str:
+        return "\n".join([f"Summary ({self.coverage})", *(_indented(str(s)) for s in self.sentences)])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything one call of `Reader.read` found out; `timing` is in seconds, by stage."""
+
+    model: str
+    how: Literal["whole", "select", "head", "tail"]
+    why: str
+    documents: tuple[DocumentReport, ...]
+    summary: Summary | None
+    answers: tuple[Answer, ...]
+    timing: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The reading as `--json` shows it: dictionaries, lists and plain values only."""
+        return {
+            "model": self.model,
+            "documents": [{**asdict(report), "dropped": list(report.dropped)} for report in self.documents],
+            "summary": None if self.summary is None else self.summary.to_json(),
+            "answers": [answer.to_json() for answer in self.answers],
+            "timing": dict(self.timing),
+        }
+
+    def __str__(self) -> str:
+        reports = "\n".join(str(report) for report in self.documents)
+        blocks = [f"{self.model}, {HOW_WORDS[self.how]}: {self.why}\n{reports}"]
+        if self.summary is not None:
+            blocks.append(str(self.summary))
+        return "\n\n".join(blocks + [str(answer) for answer in self.answers])
+
+
+def right_share_sentence(share: float) -> str:
+    """A measured share (0 to 1) as a person says it: "answers like this are right 6 times in 10"."""
+    return f"answers like this are right {round(share * 10)} times in 10"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"   {line}" for line in text.split("\n"))
