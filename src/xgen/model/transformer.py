@@ -1,0 +1,138 @@
+"""The decoder, all of it: XGen-7B, Llama, SmolLM2 and Qwen2 are this code in different shapes.
+
+Pre-norm RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021), SwiGLU (Shazeer
+2020), grouped queries; attention is passed in. Axes: B batch, T tokens, S cached tokens, M d_model,
+H query heads, G key-value heads, D head_dim, V vocabulary.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, rms_norm, silu
+
+from xgen.model.attention import Attend, attend_reference
+from xgen.model.shape import Shape
+
+KeysValues = Sequence[tuple[Tensor, Tensor]]
+"""For each layer the buffers of keys and values, [B, G, capacity, D]; the caller owns them."""
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight over the last axis, computed in fp32 by torch's kernel."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x_BTM: Tensor) -> Tensor:
+        """[..., width] -> the same shape and dtype."""
+        return rms_norm(x_BTM, self.weight.shape, self.weight, self.eps)
+
+
+class Layer(nn.Module):
+    """One decoder layer: attention, then the gated feed-forward, each added to the stream."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        d_q, d_kv = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
+        self.head_dim = shape.head_dim
+        self.attention_norm = RMSNorm(shape.d_model, shape.norm_eps)
+        self.q = nn.Linear(shape.d_model, d_q, bias=shape.qkv_bias)
+        self.k = nn.Linear(shape.d_model, d_kv, bias=shape.qkv_bias)
+        self.v = nn.Linear(shape.d_model, d_kv, bias=shape.qkv_bias)
+        self.o = nn.Linear(d_q, shape.d_model, bias=False)
+        self.ffn_norm = RMSNorm(shape.d_model, shape.norm_eps)
+        self.gate = nn.Linear(shape.d_model, shape.d_ff, bias=False)
+        self.up = nn.Linear(shape.d_model, shape.d_ff, bias=False)
+        self.down = nn.Linear(shape.d_ff, shape.d_model, bias=False)
+
+    def forward(
+        self,
+        x_BTM: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        attend: Attend,
+        buffers: tuple[Tensor, Tensor] | None,
+        start: int,
+        mask_TS: Tensor | None,
+    ) -> Tensor:
+        """[B, T, M] -> [B, T, M]; new keys and values go into `buffers` at `start`, if given."""
+        h_BTM = self.attention_norm(x_BTM)
+        q_BHTD = rotate(self._heads(self.q(h_BTM)), rotation)
+        k_BGSD = rotate(self._heads(self.k(h_BTM)), rotation)
+        v_BGSD = self._heads(self.v(h_BTM))
+        if buffers is not None:
+            end = start + x_BTM.shape[1]
+            buffers[0][:, :, start:end] = k_BGSD
+            buffers[1][:, :, start:end] = v_BGSD
+            k_BGSD, v_BGSD = buffers[0][:, :, :end], buffers[1][:, :, :end]
+        out_BHTD = attend(q_BHTD, k_BGSD, v_BGSD, mask_TS)
+        x_BTM = x_BTM + self.o(out_BHTD.transpose(1, 2).flatten(2))
+        h_BTM = self.ffn_norm(x_BTM)
+        x_BTM = x_BTM + self.down(silu(self.gate(h_BTM)) * self.up(h_BTM))
+        return x_BTM
+
+    def _heads(self, x_BTM: Tensor) -> Tensor:
+        return x_BTM.view(*x_BTM.shape[:2], -1, self.head_dim).transpose(1, 2)
+
+
+class Transformer(nn.Module):
+    """The decoder: ids to hidden states, and hidden states to logits on demand.
+
+    The head is apart because a prefill needs the logits of its last token only, and the
+    vocabulary's matrix is a quarter of a small model.
+    """
+
+    def __init__(self, shape: Shape, attend: Attend = attend_reference) -> None:
+        super().__init__()
+        self.shape = shape
+        self.attend = attend
+        self.embedding = nn.Embedding(shape.vocab_size, shape.d_model)
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.n_layers))
+        self.norm = RMSNorm(shape.d_model, shape.norm_eps)
+        self.head = None if shape.tied_head else nn.Linear(shape.d_model, shape.vocab_size, bias=False)
+
+    def forward(
+        self,
+        ids_BT: Tensor,
+        positions_T: Tensor | None = None,
+        cache: KeysValues | None = None,
+        start: int = 0,
+        mask_TS: Tensor | None = None,
+    ) -> Tensor:
+        """Final hidden states [B, T, M] of the tokens `ids_BT` (int64).
+
+        With a `cache`, its first `start` tokens are seen too and the new keys and values are
+        written behind them. `positions_T` defaults to start, start + 1, ...; `mask_TS` (bool)
+        over `start + T` keys replaces the causal rule.
+        """
+        if positions_T is None:
+            positions_T = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device)
+        x_BTM = self.embedding(ids_BT)
+        rotation = rotary(self.shape, positions_T, x_BTM.dtype)
+        for index, layer in enumerate(self.layers):
+            buffers = None if cache is None else cache[index]
+            x_BTM = layer(x_BTM, rotation, self.attend, buffers, start, mask_TS)
+        hidden_BTM: Tensor = self.norm(x_BTM)
+        return hidden_BTM
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., M] -> logits [..., V] in fp32."""
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        return linear(hidden, weight).float()
+
+
+def rotary(shape: Shape, positions_T: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [T, D] of the rotary angles, computed in fp32 (RoFormer, section 3.4)."""
+    half = torch.arange(0, shape.head_dim, 2, device=positions_T.device, dtype=torch.float32)
+    frequencies = 1.0 / shape.rope_theta ** (half / shape.head_dim)
+    angles_TD = torch.outer(positions_T.float(), frequencies).repeat(1, 2)
+    return angles_TD.cos().to(dtype), angles_TD.sin().to(dtype)
+
+
+def rotate(x_BHTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate each pair (i, i + D/2) of [B, H, T, D] by its position's angle."""
+    cos_TD, sin_TD = rotation
+    first, second = x_BHTD.chunk(2, dim=-1)
+    return x_BHTD * cos_TD + torch.cat((-second, first), dim=-1) * sin_TD

@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from xgen.model.attention import ROWS, attend_cpu, attend_gpu, attend_reference
+
+
+def inputs(n_queries, n_keys, n_heads=6, n_kv_heads=2, head_dim=16, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    q = torch.randn(1, n_heads, n_queries, head_dim, generator=generator) * 3
+    k = torch.randn(1, n_kv_heads, n_keys, head_dim, generator=generator)
+    v = torch.randn(1, n_kv_heads, n_keys, head_dim, generator=generator)
+    return q, k, v
+
+
+@pytest.mark.parametrize(
+    ("n_queries", "n_keys"), [(1, 1), (1, 300), (17, 17), (20, 333), (ROWS + 9, ROWS + 9)]
+)
+@pytest.mark.parametrize("attend", [attend_reference, attend_cpu, attend_gpu])
+def test_against_torch_sdpa(attend, n_queries, n_keys):
+    q, k, v = inputs(n_queries, n_keys)
+    mask = torch.arange(n_keys) <= torch.arange(n_keys - n_queries, n_keys)[:, None]
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        q.double(), k.double(), v.double(), attn_mask=mask, enable_gqa=True
+    )
+    torch.testing.assert_close(attend(q, k, v, None), expected.float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("attend", [attend_cpu, attend_gpu])
+@pytest.mark.parametrize("n_heads", [2, 14])
+def test_law_fast_forms_follow_any_mask(attend, n_heads):
+    q, k, v = inputs(ROWS + 3, 2 * ROWS, n_heads=n_heads, seed=1)
+    mask = torch.rand(ROWS + 3, 2 * ROWS, generator=torch.Generator().manual_seed(2)) < 0.3
+    mask[:, 0] = True
+    expected = attend_reference(q, k, v, mask)
+    torch.testing.assert_close(attend(q, k, v, mask), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_bf16_products_stay_near_fp32():
+    q, k, v = (x.bfloat16().float() for x in inputs(64, 200))
+    expected = attend_reference(q, k, v, None)
+    out = attend_cpu(q.bfloat16(), k, v, None)
+    assert out.dtype == torch.bfloat16
+    assert (out.float() - expected).norm() / expected.norm() < 1e-2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize(("n_queries", "n_keys"), [(1, 300), (64, 64), (64, 1024)])
+def test_gpu_form_against_the_reference(n_queries, n_keys):
+    q, k, v = (x.cuda().bfloat16() for x in inputs(n_queries, n_keys, head_dim=64))
+    expected = attend_reference(q.float(), k.float(), v.float(), None)
+    out = attend_gpu(q, k, v, None).float()
+    assert (out - expected).norm() / expected.norm() < 1e-2
