@@ -8,21 +8,6 @@ from hypothesis import strategies as st
 from xgen.engine import generate as engine
 from xgen.engine.cache import Cache
 from xgen.engine.sample import greedy, sampler
-from xgen.model.attention import attend_cpu
-from xgen.model.shape import SHAPES
-from xgen.model.transformer import Transformer
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    model = Transformer(SHAPES["tiny"], attend_cpu).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.ndim == 2:
-                p.normal_(std=1.5 * p.shape[-1] ** -0.5)
-        model.embedding.weight.normal_()
-    return model
 
 
 @given(cuts=st.lists(st.integers(1, 99), max_size=6), n=st.integers(2, 100))
