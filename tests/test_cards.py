@@ -89,7 +89,10 @@ def test_a_folder_without_a_card_has_an_unknown_licence(tmp_path: Path) -> None:
 
 words = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=20)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
-hubs = st.one_of(st.just((None, None, None)), st.tuples(words, words, words))
+hashes = st.text("0123456789abcdef", min_size=40, max_size=40)
+hubs = st.one_of(
+    st.just((None, None, None)), st.tuples(st.builds("{}/{}".format, names, names), hashes, names)
+)
 sources = st.builds(
     lambda hub, **rest: Source(hub_repo=hub[0], hub_revision=hub[1], hub_file=hub[2], **rest),
     hubs,
@@ -160,6 +163,8 @@ def lacking(key: str) -> dict[str, object]:
         (with_source(file="../../evil"), "'file' cannot be"),
         (with_source(sha256="00"), "'sha256' cannot be '00'"),
         (with_source(hub_repo="a/b"), "together or not at all"),
+        (with_source(hub_repo="a/b", hub_revision="main", hub_file="c"), "'hub_revision' cannot be 'main'"),
+        (with_source(hub_repo="a/b", hub_revision="0" * 40, hub_file="../c"), "'hub_file' cannot be '../c'"),
         (with_source(wheels=[["--index-url=http://evil", "1"]]), "'wheels' cannot be"),
         (with_source(wheels=[["a"]]), "pairs of package and version"),
     ],

