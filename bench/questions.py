@@ -30,7 +30,7 @@ GOLDS_PER_HAYSTACK = 16
 SIBLINGS_KEPT = 4
 _GAP = "\n\n"
 
-CountTokens = Callable[[str], int]
+CountTokens = Callable[[str], int]  # called often with the same text: hand in a cached one
 
 
 @dataclass(frozen=True)
@@ -218,18 +218,22 @@ def hidden(
         NotEnoughText: where the pool cannot fill the text to MIN_FILL, or a gold paragraph alone
             is longer than the text.
     """
-    sizes = _sizes([*pool, *golds], count)
     groups: list[list[Paragraph]] = []
     room = 0
     for gold in (g for g in golds if g.questions):
-        if sizes[gold.id] > target_tokens:
+        needed = _size(gold, count)
+        if needed > target_tokens:
             raise NotEnoughText(f"paragraph {gold.id} has more than {target_tokens} tokens")
-        if not groups or sizes[gold.id] > room or len(groups[-1]) == per_haystack:
+        if not groups or needed > room or len(groups[-1]) == per_haystack:
             groups.append([])
             room = target_tokens
         groups[-1].append(gold)
-        room -= sizes[gold.id]
-    return [_haystack(pool, group, [], group, target_tokens, count, sizes) for group in groups]
+        room -= needed
+    cases = []
+    for group in groups:
+        chosen = fill(pool, group, target_tokens, count, seed=" ".join(g.id for g in group))
+        cases.append(_haystack(chosen, group))
+    return cases
 
 
 def taken_out(
@@ -239,29 +243,31 @@ def taken_out(
     count: CountTokens,
     per_haystack: int = GOLDS_PER_HAYSTACK,
 ) -> tuple[list[Case], int]:
-    """Texts *without* the gold paragraphs but with siblings of the same article; and how many were left out.
+    """Texts *without* the gold paragraphs, and how many questions were left out.
 
-    Up to SIBLINGS_KEPT siblings of each stay, the rest is filled from `pool`. A question whose gold
-    answer still stands in the text, in whatever sense, may have an answer there: it is left out and
-    counted in the second value. Questions come without golds.
+    Up to SIBLINGS_KEPT paragraphs of the same article as each gold one stay, the rest is filled from
+    `pool`. A question whose gold answer stands in the text all the same, in whatever sense, may have
+    an answer there: it is left out and counted in the second value. Questions come without golds.
+    Raises NotEnoughText as `hidden` does.
     """
-    sizes = _sizes([*pool, *golds], count)
-    groups: list[tuple[list[Paragraph], list[Paragraph]]] = []
+    groups: list[tuple[list[Paragraph], list[Paragraph]]] = []  # absent, present
     room = 0
     for gold in (g for g in golds if g.questions):
-        kept = _siblings(pool, gold, sizes, target_tokens // 2)
-        needed = sum(sizes[p.id] for p in kept)
+        siblings = _siblings(pool, gold, target_tokens // 2, count)
+        needed = sum(_size(p, count) for p in siblings)
         full = not groups or needed > room or len(groups[-1][0]) == per_haystack
         if full or any(g.article == gold.article for g in groups[-1][0]):
             groups.append(([], []))
             room = target_tokens
         groups[-1][0].append(gold)
-        groups[-1][1].extend(kept)
+        groups[-1][1].extend(siblings)
         room -= needed
     cases, n_left_out = [], 0
     for absent, present in groups:
-        case = _haystack(pool, present, absent, [], target_tokens, count, sizes)
-        folded = case.text.casefold()
+        banned = frozenset(g.text for g in absent)
+        seed = " ".join(g.id for g in absent)
+        chosen = fill(pool, present, target_tokens, count, seed, banned)
+        folded = _joined(chosen).casefold()
         asked = [
             Asked(replace(q, golds=()), gold.id, None)
             for gold in absent
@@ -270,74 +276,64 @@ def taken_out(
         ]
         n_left_out += sum(len(gold.questions) for gold in absent) - len(asked)
         if asked:
-            cases.append(replace(case, asked=tuple(asked)))
+            cases.append(replace(_haystack(chosen, []), asked=tuple(asked)))
     return cases, n_left_out
-
-
-def _siblings(
-    pool: Sequence[Paragraph], gold: Paragraph, sizes: dict[str, int], room: int
-) -> list[Paragraph]:
-    kept: list[Paragraph] = []
-    for other in sorted(pool, key=lambda p: by_hash(gold.id, p.id)):
-        is_sibling = other.article == gold.article and other.text != gold.text
-        if is_sibling and len(kept) < SIBLINGS_KEPT and sizes[other.id] <= room:
-            kept.append(other)
-            room -= sizes[other.id]
-    return kept
 
 
 def fill(
     pool: Sequence[Paragraph],
     present: Sequence[Paragraph],
-    absent: Sequence[Paragraph],
     target_tokens: int,
     count: CountTokens,
-    sizes: dict[str, int] | None = None,
+    seed: str,
+    banned: frozenset[str] = frozenset(),
 ) -> list[Paragraph]:
-    """`present` with paragraphs of `pool` until `target_tokens` are nearly reached, in random order.
+    """`present` and paragraphs of `pool` that nearly make `target_tokens`, in an order drawn by `seed`.
 
-    No text comes twice and no text of `absent` comes at all.
+    No text comes twice and none of `banned` at all. Raises NotEnoughText below MIN_FILL.
     """
-    sizes = _sizes([*pool, *present], count) if sizes is None else sizes
-    seed = " ".join(p.id for p in [*present, *absent])
-    chosen, taken = list(present), {p.text for p in [*present, *absent]}
-    room = target_tokens - sum(sizes[p.id] for p in present)
+    chosen, taken = list(present), {p.text for p in present} | banned
+    room = target_tokens - sum(_size(p, count) for p in present)
     for other in sorted(pool, key=lambda p: by_hash(seed, p.id)):
-        if sizes[other.id] <= room and other.text not in taken:
+        if other.text not in taken and (needed := _size(other, count)) <= room:
             chosen.append(other)
             taken.add(other.text)
-            room -= sizes[other.id]
-    n_kept = len(present)
-    while len(chosen) > n_kept and count(_GAP.join(p.text for p in chosen)) > target_tokens:
-        chosen.pop()  # the parts' counts do not add up exactly
-    random.Random(by_hash("order", seed)).shuffle(chosen)
-    n_tokens = count(_GAP.join(p.text for p in chosen))
+            room -= needed
+    # The counts of the parts do not add up exactly to that of the whole.
+    while (n_tokens := count(_joined(chosen))) > target_tokens and len(chosen) > len(present):
+        chosen.pop()
     if not MIN_FILL * target_tokens <= n_tokens <= target_tokens:
-        raise NotEnoughText(f"the paragraphs fill {n_tokens} of {target_tokens} tokens")
+        raise NotEnoughText(f"its paragraphs make {n_tokens} of {target_tokens} tokens")
+    random.Random(by_hash("order", seed)).shuffle(chosen)
     return chosen
 
 
-def _haystack(
-    pool: Sequence[Paragraph],
-    present: Sequence[Paragraph],
-    absent: Sequence[Paragraph],
-    asked_of: Sequence[Paragraph],
-    target_tokens: int,
-    count: CountTokens,
-    sizes: dict[str, int],
-) -> Case:
-    chosen = fill(pool, present, absent, target_tokens, count, sizes)
-    text = _GAP.join(p.text for p in chosen)
+def _siblings(pool: Sequence[Paragraph], gold: Paragraph, room: int, count: CountTokens) -> list[Paragraph]:
+    kept: list[Paragraph] = []
+    for other in sorted(pool, key=lambda p: by_hash(gold.id, p.id)):
+        is_sibling = other.article == gold.article and other.text != gold.text
+        if is_sibling and len(kept) < SIBLINGS_KEPT and (needed := _size(other, count)) <= room:
+            kept.append(other)
+            room -= needed
+    return kept
+
+
+def _haystack(chosen: Sequence[Paragraph], golds: Sequence[Paragraph]) -> Case:
+    """The chosen paragraphs as one text, with the questions of `golds` and their answers' new places."""
+    text = _joined(chosen)
+    questions = {g.id: g.questions for g in golds}
     asked, start = [], 0
-    golds = {p.id: p for p in asked_of}
     for paragraph in chosen:
-        if paragraph.id in golds:
-            for q in golds[paragraph.id].questions:
-                moved = tuple(Gold(g.text, start + g.start) for g in q.golds)
-                asked.append(Asked(replace(q, golds=moved), paragraph.id, start / len(text)))
+        for q in questions.get(paragraph.id, ()):
+            moved = tuple(Gold(g.text, start + g.start) for g in q.golds)
+            asked.append(Asked(replace(q, golds=moved), paragraph.id, start / len(text)))
         start += len(paragraph.text) + len(_GAP)
     return Case(chosen[0].lang, text, tuple(asked))
 
 
-def _sizes(paragraphs: Sequence[Paragraph], count: CountTokens) -> dict[str, int]:
-    return {p.id: count(p.text + _GAP) for p in paragraphs}
+def _joined(paragraphs: Sequence[Paragraph]) -> str:
+    return _GAP.join(p.text for p in paragraphs)
+
+
+def _size(paragraph: Paragraph, count: CountTokens) -> int:
+    return count(paragraph.text + _GAP)
