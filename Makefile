@@ -33,7 +33,7 @@ bench: $(READY)
 	$(BIN)/python bench/reading.py
 
 docs: $(READY)
-	$(BIN)/python -m xgen.cli.document docs/cli.md
+	$(BIN)/python -m xgen.cli.manual docs/cli.md
 
 environment: $(READY)
 

@@ -1,0 +1,107 @@
+"""`xgen chat`: a conversation of several turns, about documents or about nothing in particular."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import xgen
+from xgen.cli.documents import open_named, warn_of_languages
+from xgen.cli.loading import require_model
+from xgen.cli.options import DEFAULT_MODEL, Device, Dtype, Model, Offline
+from xgen.cli.printing import harmless
+from xgen.errors import XgenError
+from xgen.show import note
+
+if TYPE_CHECKING:
+    from xgen.read.chat import Chat
+
+HELP = "/file PATH adds a document, /reset forgets what was said, /quit or Ctrl-D ends."
+
+
+def chat(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE", show_default=False, help="Documents to talk about."),
+    ] = None,
+    *,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="What the model is told before the first turn.", show_default=False
+        ),
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    offline: Offline = False,
+) -> None:
+    """Talk in several turns, about documents too.
+
+    Each line of standard input is a turn.
+
+    /file PATH adds a document, /reset forgets what was said, /help says this, /quit ends.
+    """
+    documents = open_named(files) if files else []
+    _, card = require_model(model, offline)
+    warn_of_languages(documents, card)
+    reader = xgen.load(model, device=device, dtype=dtype)
+    conversation = reader.chat(system=system, documents=documents)
+    at_terminal = sys.stdin.isatty()
+    if at_terminal:
+        note(HELP)
+    for line in _turns(at_terminal):
+        try:
+            if not _take(line.strip(), conversation):
+                return
+        except XgenError as error:
+            if not at_terminal:
+                raise
+            note(f"xgen: {error}")
+
+
+def _turns(at_terminal: bool) -> Iterator[str]:
+    if not at_terminal:
+        yield from sys.stdin
+        return
+    while True:
+        try:
+            yield input("> ")
+        except EOFError:
+            note("")
+            return
+
+
+def _take(line: str, conversation: "Chat") -> bool:
+    """Take one turn or one command; False ends the conversation."""
+    command, _, rest = line.partition(" ")
+    match command:
+        case "":
+            pass
+        case "/quit":
+            return False
+        case "/help":
+            note(HELP)
+        case "/reset":
+            conversation.reset()
+            note("What was said is forgotten.")
+        case "/file":
+            _add_file(rest.strip(), conversation)
+        case _ if command.startswith("/"):
+            raise XgenError(command, "there is no such command", HELP.rstrip("."))
+        case _:
+            for piece in conversation.send(line):
+                sys.stdout.write(harmless(piece))
+                sys.stdout.flush()
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+    return True
+
+
+def _add_file(path: str, conversation: "Chat") -> None:
+    if not path:
+        raise XgenError("/file", "no file is named", "write /file PATH")
+    for document in open_named([path]):
+        conversation.add(document)
+        note(f"{document.path} is part of the conversation now.")

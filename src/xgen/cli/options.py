@@ -1,0 +1,34 @@
+"""The options that several verbs share, each declared once."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from xgen.cards import DEFAULT
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE",
+        show_default=False,
+        help="Documents: PDF, HTML, DOCX, Markdown or plain text; folders and globs; - for standard input.",
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(metavar="NAME|FOLDER", help="A model by its name (`xgen models` lists them) or its folder."),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where to compute; auto takes a GPU if there is one."),
+]
+Dtype = Annotated[
+    Literal["auto", "bf16", "fp16", "fp32"],
+    typer.Option(help="The type to compute in; auto takes the one this machine is fastest in."),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Never touch the network; refuse if the model is not on disk.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for scripts.")]
+
+DEFAULT_MODEL = DEFAULT

@@ -1,0 +1,29 @@
+"""Results for people, on standard output; nothing that stands in a document steers their terminal."""
+
+import sys
+import unicodedata
+
+from rich.console import Console
+from rich.table import Table
+
+
+def harmless(text: str) -> str:
+    """Replace control characters, line breaks and tabs apart, by U+FFFD: they show and do nothing."""
+    return "".join("\ufffd" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
+
+
+def print_text(text: str) -> None:
+    """Print a text, wrapped at words on a terminal and as it is in a pipe."""
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+    console.print(harmless(text))
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Print rows under a header in columns as wide as they need; a pipe gets every column whole."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(harmless(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 200
+    Console(highlight=False, markup=False, emoji=False, width=width).print(table)

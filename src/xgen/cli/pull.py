@@ -1,0 +1,35 @@
+"""`xgen pull`: bring a model onto this disk, once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import xgen
+from xgen.cards import card
+from xgen.cli.options import Json
+from xgen.show import note, print_json
+
+
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `xgen models` lists.")],
+    *,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", show_default=False, help="Take this GGUF file; no network."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a model onto this disk, once.
+
+    Its digest is checked before anything is read from it. An interrupted pull goes on where it was; a
+    second one is instant.
+    """
+    wanted = card(name)
+    folder = xgen.pull(wanted.name, from_file, quiet=as_json)
+    if as_json:
+        print_json({"name": wanted.name, "folder": str(folder), "licence": wanted.licence})
+        return
+    commercial = "commercial use allowed" if wanted.commercial_use else "no commercial use"
+    note(f"{wanted.name} is on disk ({wanted.licence}, {commercial}).")
+    print(folder)

@@ -1,0 +1,75 @@
+"""`xgen read`: summaries and answers from documents, with their evidence."""
+
+from typing import Annotated, Literal
+
+import typer
+
+import xgen
+from xgen.cli.documents import open_named, warn_of_languages
+from xgen.cli.loading import require_model
+from xgen.cli.options import DEFAULT_MODEL, Device, Dtype, Files, Json, Model, Offline
+from xgen.cli.printing import print_text
+from xgen.show import print_json
+
+DEFAULT_ANSWER_TOKENS = 128
+
+
+def read(
+    files: Files,
+    *,
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A question; may be given many times.", show_default=False),
+    ] = None,
+    summarize: Annotated[
+        bool, typer.Option("--summarize", help="Summarize; what happens anyway if nothing is asked.")
+    ] = False,
+    quote: Annotated[
+        bool, typer.Option("--quote", help="Answer in the document's own words or not at all.")
+    ] = False,
+    how: Annotated[
+        Literal["whole", "select", "head", "tail"] | None,
+        typer.Option(
+            "--read",
+            help="whole: all of it in the window. select: the passages that matter, at any length. "
+            "head, tail: as much as fits from one end. Without it the way that measures better is taken.",
+            show_default=False,
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Tokens in the window, up to the model's own.", show_default=False
+        ),
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    max_answer_tokens: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The longest answer, in tokens.")
+    ] = DEFAULT_ANSWER_TOKENS,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Read documents: summarize, answer, cite.
+
+    Every answer comes with its quotations and their places; every summary says what it covers. The
+    first lines say how the documents were read, why, and what was left out.
+    """
+    documents = open_named(files)
+    _, card = require_model(model, offline)
+    warn_of_languages(documents, card)
+    reader = xgen.load(model, device=device, dtype=dtype)
+    reading = reader.read(
+        documents,
+        questions=ask or (),
+        summarize=summarize or not ask,
+        quote=quote,
+        how=how,
+        window=window,
+        max_answer_tokens=max_answer_tokens,
+    )
+    if as_json:
+        print_json(reading.to_json())
+    else:
+        print_text(str(reading))

@@ -1,0 +1,99 @@
+"""`xgen tokens`: how long documents are for a model, and the very text that places point into."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from xgen.cli.documents import open_named
+from xgen.cli.loading import require_model
+from xgen.cli.options import DEFAULT_MODEL, Json, Model, Offline
+from xgen.cli.printing import print_table, print_text
+from xgen.errors import XgenError
+from xgen.show import note, print_json
+
+
+def tokens(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE", show_default=False, help="Documents, as for `xgen read`."),
+    ] = None,
+    *,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Print the text of FILE exactly as citations count it (`start`, `end`: characters).",
+        ),
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Count the tokens of documents.
+
+    Says which of them fit the model's window. With --text: prints what was extracted from a file.
+    """
+    if text is not None:
+        _print_extracted(text)
+    elif files:
+        _print_counts(_counts(files, model, offline), as_json)
+    else:
+        raise XgenError("tokens", "no file is named", "name files to count, or one with --text")
+
+
+def _print_extracted(path: str) -> None:
+    from xgen.text.extract import open_document
+
+    document = open_document(path)
+    for dropped in document.dropped:
+        note(f"{document.path}: {dropped}")
+    # Bytes, so that no line end is translated on the way.
+    sys.stdout.buffer.write(document.text.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
+def _counts(files: list[str], model: str, offline: bool) -> dict[str, Any]:
+    documents = open_named(files)
+    folder, card = require_model(model, offline)
+    from xgen.formats.folder import read_shape
+    from xgen.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.from_folder(folder)
+    window = card.window_tokens or read_shape(folder / "config.json").max_seq_len
+    counts = [len(tokenizer.encode(document.text)) for document in documents]
+    return {
+        "model": card.name,
+        "window_tokens": window,
+        "documents": [
+            {
+                "path": document.path,
+                "tokens": count,
+                "characters": len(document.text),
+                "fits": count <= window,
+                "dropped": list(document.dropped),
+            }
+            for document, count in zip(documents, counts, strict=True)
+        ],
+    }
+
+
+def _print_counts(counts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(counts)
+        return
+    documents, window = counts["documents"], counts["window_tokens"]
+    rows = [
+        [f"{d['tokens']:,}", f"{d['characters']:,}", "yes" if d["fits"] else "no", d["path"]]
+        for d in documents
+    ]
+    total = sum(document["tokens"] for document in documents)
+    print_table(["tokens", "characters", "fits", "document"], rows)
+    together = (
+        "They fit together." if total <= window else "They do not fit together; `--read select` reads them."
+    )
+    print_text(f"{total:,} tokens in all; the window of {counts['model']} is {window:,}. {together}")
+    for document in documents:
+        for dropped in document["dropped"]:
+            print_text(f"{document['path']}: left out: {dropped}")

@@ -1,0 +1,52 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def say(run_xgen: Callable, reader, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    def say(lines: str, *words: str):
+        monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+        return run_xgen("chat", *words)
+
+    return say
+
+
+def test_each_line_of_a_pipe_is_a_turn(say: Callable) -> None:
+    ended = say("one\n\ntwo\n", "--system", "Be brief.")
+    assert ended == (0, "Be brief. [] ['one']\nBe brief. [] ['one', 'two']\n", "")
+
+
+def test_reset_forgets_and_quit_ends(say: Callable) -> None:
+    assert say("one\n/reset\ntwo\n/quit\nthree\n").out.splitlines() == ["None [] ['one']", "None [] ['two']"]
+
+
+def test_documents_come_with_the_command_or_by_file(say: Callable, home: Path) -> None:
+    for name in ("a.txt", "b c.txt"):
+        (home / name).write_text("Heron stands in the reeds.")
+    ended = say("one\n/file b c.txt\ntwo\n", "a.txt")
+    assert ended.out.splitlines()[0] == "None ['a.txt'] ['one']"
+    assert ended.out.splitlines()[1] == "None ['a.txt', 'b c.txt'] ['one', 'two']"
+    assert "b c.txt" in ended.err
+
+
+@pytest.mark.parametrize("line", ["/file", "/file missing.txt", "/fly"])
+def test_a_bad_command_in_a_pipe_ends_in_one_sentence(say: Callable, line: str) -> None:
+    ended = say(f"{line}\none\n")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("xgen: ")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_bad_command_at_a_terminal_ends_nothing(
+    run_xgen: Callable, reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO("/file missing.txt\none\n")
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", terminal)
+    ended = run_xgen("chat")
+    assert ended.code == 0
+    assert "missing.txt" in ended.err
+    assert "['one']" in ended.out
