@@ -1,0 +1,194 @@
+"""A model on the disk: brought there once (`pull`), then loaded with all that belongs to it (`load`)."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xgen.cards import CARDS, Card, Source, card, read_card
+from xgen.download import fetch
+from xgen.engine.machine import compute_dtype
+from xgen.errors import BadModel, NotPulled, XgenError
+from xgen.files import cache_folder
+from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
+from xgen.formats.gguf import convert
+from xgen.model.attention import attend_for
+from xgen.model.shape import Shape
+from xgen.model.transformer import Transformer
+from xgen.show import note
+from xgen.text.chat import ChatTemplate
+from xgen.text.tokenizer import Tokenizer
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+GENERATION_FILE = "generation_config.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded model. `end_ids` end a reply, `hidden_ids` are never to be sampled.
+
+    Hidden are the added tokens that do not end a reply and the rows that have no token.
+    """
+
+    card: Card
+    folder: Path
+    shape: Shape
+    model: Transformer
+    tokenizer: Tokenizer
+    template: ChatTemplate
+    device: torch.device
+    dtype: torch.dtype
+    end_ids: frozenset[int]
+    hidden_ids: frozenset[int]
+
+
+def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
+    """Bring a known model into the cache folder, once, and return its folder; a second call is instant.
+
+    The GGUF file (`from_file`, or the first place that has it; digest checked) is converted and
+    removed. A second process waits for the first. Raises BadModel for an unknown name or a wrong
+    file, NotPulled if no place has it, NoRoom if the disk is full.
+    """
+    known = card(name)
+    folder = _home(name)
+    if folder.is_dir():
+        return folder
+    source = _source(known)
+    with _turn(folder, quiet):
+        if folder.is_dir():
+            return folder
+        for draft in folder.parent.glob(f".{name}.*/"):  # of a process that was killed
+            shutil.rmtree(draft, ignore_errors=True)
+        gguf_file = folder.parent / source.file
+        fetch(known, gguf_file, from_file=from_file, quiet=quiet)
+        if not quiet:
+            note(f"{name}: converting, once")
+        convert(gguf_file, folder, known)
+        gguf_file.unlink(missing_ok=True)
+    return folder
+
+
+def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") -> Bundle:
+    """Load a pulled model by name, or any Llama or Qwen2 folder, ready to generate.
+
+    `device` is "auto" (a CUDA device if there is one, else the CPU), "cpu", "cuda" or "cuda:1";
+    `dtype` is "auto" (what the device computes fastest), "bf16", "fp16" or "fp32". Weights in the
+    stored type stay mapped to the file on a CPU. Raises NotPulled for a known model that is not on
+    disk, BadModel for an unknown or damaged one, XgenError for a device or type that is not there.
+    """
+    folder = _find(name_or_folder)
+    place = _device(device)
+    kind = compute_dtype(place) if dtype == "auto" else _dtype(dtype)
+    shape = read_shape(folder / CONFIG_FILE)
+    tokenizer = Tokenizer.from_folder(folder)
+    if tokenizer.vocab_size > shape.vocab_size:
+        what = f"its tokenizer has {tokenizer.vocab_size} ids for {shape.vocab_size} rows"
+        raise BadModel(str(folder), what, "bring the folder again")
+    end_ids = _end_ids(folder, shape)
+    nameless = (i for i in range(shape.vocab_size) if not tokenizer.token_bytes(i))
+    return Bundle(
+        card=read_card(folder),
+        folder=folder,
+        shape=shape,
+        model=_model(folder, shape, place, kind),
+        tokenizer=tokenizer,
+        template=ChatTemplate.from_folder(folder),
+        device=place,
+        dtype=kind,
+        end_ids=end_ids,
+        hidden_ids=frozenset(nameless) - end_ids,
+    )
+
+
+def _home(name: str) -> Path:
+    return cache_folder() / "models" / name
+
+
+def _source(known: Card) -> Source:
+    if known.source is None:
+        way_out = "name a folder on your disk that holds it"
+        raise BadModel(known.name, "this model cannot be pulled", way_out)
+    return known.source
+
+
+def _find(name_or_folder: str | Path) -> Path:
+    name = str(name_or_folder)
+    if isinstance(name_or_folder, Path) or (name not in CARDS and Path(name).is_dir()):
+        if not Path(name).is_dir():
+            raise BadModel(name, "there is no such folder", "name a folder that holds a model")
+        return Path(name)
+    known = card(name)
+    folder = _home(name)
+    if folder.is_dir():
+        return folder
+    _source(known)
+    raise NotPulled(name, "it is not on this disk yet", f"run `xgen pull {name}`")
+
+
+@contextmanager
+def _turn(folder: Path, quiet: bool) -> Iterator[None]:
+    """Wait until no other process is bringing this model, then keep others waiting."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("ab") as lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not quiet:
+                    note(f"{folder.name}: another process is bringing it, waiting")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise XgenError(f"device {name!r}", "it is not known", "use auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise XgenError(f"device {name!r}", "this machine has none, or torch does not see it", "use cpu")
+    return device
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in DTYPES:
+        raise XgenError(f"type {name!r}", "it is not known", "use auto, " + ", ".join(DTYPES))
+    return DTYPES[name]
+
+
+def _model(folder: Path, shape: Shape, device: torch.device, dtype: torch.dtype) -> Transformer:
+    weights = load_weights(folder, shape)
+    with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
+        model = Transformer(shape, attend_for(device))
+    try:
+        placed = {name: tensor.to(device, dtype) for name, tensor in weights.items()}
+    except torch.OutOfMemoryError as error:
+        needed = f"{shape.weight_bytes(dtype.itemsize) / 1e6:,.0f} MB of weights do not fit on {device}"
+        raise XgenError(str(folder), needed, "use a smaller model, or the CPU") from error
+    model.load_state_dict(placed, assign=True)
+    return model.requires_grad_(False).eval()
+
+
+def _end_ids(folder: Path, shape: Shape) -> frozenset[int]:
+    """From generation_config.json, else from config.json: one id or a list."""
+    files = [folder / name for name in (GENERATION_FILE, CONFIG_FILE)]
+    found: Any = next(filter(None, (_ends_in(path) for path in files)), [])
+    if not found or not all(isinstance(i, int) and 0 <= i < shape.vocab_size for i in found):
+        raise BadModel(str(folder), "no eos_token_id says what ends a reply", "bring the folder again")
+    return frozenset(found)
+
+
+def _ends_in(path: Path) -> list[Any]:
+    ends = read_json(path).get("eos_token_id") if path.is_file() else None
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]

@@ -1,0 +1,177 @@
+"""Text to ids and back, over a tokenizer.json of a byte-level BPE, where text is only ever data.
+
+The library tokenizers finds added tokens (<|im_end|>, <tool_call>, ...) wherever their spelling stands.
+Here they are taken out of it: a document that spells one gets ordinary ids, and only what the chat
+template itself writes (`Piece.markup`) can become one.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from xgen.errors import BadModel
+
+TOKENIZER_FILE = "tokenizer.json"
+_LARGEST_FILE_BYTES = 1 << 27
+_WAY_OUT = "use a model with a byte-level BPE tokenizer, such as those that `xgen models` lists"
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a prompt: `markup` written by the chat template, or a message's own words."""
+
+    text: str
+    markup: bool
+
+
+def replace_surrogates(text: str) -> tuple[str, int]:
+    """Put U+FFFD for every lone surrogate, which no UTF-8 can hold; also returns how many there were.
+
+    Lengths and offsets stay. `Tokenizer.encode` does it too; whoever opens a document can say the number.
+    """
+    return _SURROGATES.subn("\ufffd", text)
+
+
+class Tokenizer:
+    """A byte-level BPE. `vocab_size` counts its ids; the model may have more rows than that.
+
+    `special_ids` holds every added token by its text, special or not.
+    """
+
+    vocab_size: int
+    special_ids: dict[str, int]
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        """From the content of a tokenizer.json; ValueError or KeyError if it is not a byte-level BPE."""
+        self.special_ids = {token["content"]: token["id"] for token in data.get("added_tokens", [])}
+        _require_byte_level(data)
+        vocab = {text: i for text, i in data["model"]["vocab"].items() if text not in self.special_ids}
+        model = data["model"] | {"vocab": vocab}
+        plain = data | {"added_tokens": [], "post_processor": None, "model": model}
+        try:
+            self._plain = tokenizers.Tokenizer.from_str(json.dumps(plain))
+        except Exception as error:  # the library raises plain Exception
+            raise ValueError(str(error)) from error
+        self.vocab_size = 1 + max([*vocab.values(), *self.special_ids.values()], default=-1)
+        self._bytes = [b""] * self.vocab_size
+        for text, index in vocab.items():
+            self._bytes[index] = bytes(_BYTE_OF[character] for character in text)
+        spellings = sorted(self.special_ids, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Tokenizer":
+        """The tokenizer.json of a model folder; BadModel if it is missing or of another kind."""
+        path = folder / TOKENIZER_FILE
+        try:
+            with path.open("rb") as file:
+                raw = file.read(_LARGEST_FILE_BYTES + 1)
+            if len(raw) > _LARGEST_FILE_BYTES:
+                raise ValueError(f"it is larger than {_LARGEST_FILE_BYTES} bytes")
+            return cls(json.loads(raw))
+        except FileNotFoundError as error:
+            raise BadModel(str(folder), f"it has no {TOKENIZER_FILE}", _WAY_OUT) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            what = f"its tokenizer cannot be used ({type(error).__name__}: {error})"
+            raise BadModel(str(path), what, _WAY_OUT) from error
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text` as data: no added token's id ever comes out. Lone surrogates count as U+FFFD."""
+        ids: list[int] = self._plain.encode(replace_surrogates(text)[0]).ids
+        return ids
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids as `encode`, and for each the characters [start, end) of `text` it comes from.
+
+        Tokens that share a character (an emoji of two tokens) name it both.
+        """
+        found = self._plain.encode(replace_surrogates(text)[0])
+        return found.ids, found.offsets
+
+    def encode_markup(self, pieces: Sequence[Piece]) -> list[int]:
+        """Ids of a rendered prompt: added tokens are recognised in markup pieces, and only there.
+
+        What stands between two of them is encoded as one stretch, wherever its pieces meet, so that
+        harmless messages get the ids that the whole text would.
+        """
+        ids: list[int] = []
+        stretch: list[str] = []
+
+        def close() -> None:
+            ids.extend(self.encode("".join(stretch)))
+            stretch.clear()
+
+        for piece in pieces:
+            if not piece.markup:
+                stretch.append(piece.text)
+                continue
+            end = 0
+            for match in self._special.finditer(piece.text):
+                stretch.append(piece.text[end : match.start()])
+                close()
+                ids.append(self.special_ids[match.group()])
+                end = match.end()
+            stretch.append(piece.text[end:])
+        close()
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of `ids`, added tokens left out; bytes that are no UTF-8 become U+FFFD."""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that an id stands for; b"" for added tokens and for rows without a token."""
+        return self._bytes[token_id] if 0 <= token_id < self.vocab_size else b""
+
+    def stream(self) -> "Stream":
+        """A function to be fed one id after another."""
+        return Stream(self)
+
+
+class Stream:
+    """Feed it an id, get the text that is certain now: never half a character.
+
+    The pieces and then `rest()` joined are what `decode` gives for all the ids.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def __call__(self, token_id: int) -> str:
+        """The text that `token_id` completes, often its own, sometimes none yet."""
+        return self._decoder.decode(self._tokenizer.token_bytes(token_id))
+
+    def rest(self) -> str:
+        """What remains at the end: U+FFFD if the last character was never finished, else nothing."""
+        return self._decoder.decode(b"", final=True)
+
+
+def _require_byte_level(data: dict[str, Any]) -> None:
+    model, decoder = data["model"], data.get("decoder") or {}
+    steps = data.get("pre_tokenizer") or {}
+    parts = steps.get("pretokenizers", [steps])
+    if model["type"] != "BPE" or model.get("byte_fallback") or model.get("dropout"):
+        raise ValueError(f"it is {model['type']}, not a byte-level BPE")
+    if decoder.get("type") != "ByteLevel" or not any(part.get("type") == "ByteLevel" for part in parts):
+        raise ValueError("it does not work on bytes")
+    if any(part.get("add_prefix_space") for part in parts):
+        raise ValueError("it puts a space in front of a text")
+
+
+def _byte_of() -> dict[str, int]:
+    """GPT-2's spelling of bytes: printable Latin-1 as itself, the others from U+0100 on in their order."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    shown = {chr(byte): byte for byte in printable}
+    return shown | {chr(0x100 + index): byte for index, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_of()
