@@ -1,6 +1,7 @@
 """How the command ends: whatever goes wrong, one sentence and the right number."""
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,3 +85,15 @@ def test_a_full_disk_is_named() -> None:
         )
     assert ended.returncode == 2
     assert ended.stderr == "xgen: output: the disk is full; make room and call again.\n"
+
+
+def test_output_is_utf_8_whatever_the_system_says(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("R\u00e9iher \u6f22\u5b57 im Schilf", encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-c", COMMAND, "read", "missing-\u6f22\u5b57.txt"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+    )
+    assert ended.returncode == 2
+    assert "missing-\u6f22\u5b57.txt" in ended.stderr.decode("utf-8")

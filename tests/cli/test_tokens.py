@@ -1,7 +1,13 @@
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from xgen.cards import CARDS, write_card
 
 COMMAND = [sys.executable, "-c", "from xgen.cli.app import main; main()", "tokens"]
 
@@ -19,3 +25,34 @@ def test_no_file_at_all_is_said(run_xgen: Callable) -> None:
     ended = run_xgen("tokens")
     assert ended.code == 2
     assert ended.err == "xgen: tokens: no file is named; name files to count, or one with --text.\n"
+
+
+@pytest.fixture
+def bytes_model(home: Path) -> Path:
+    """A model folder whose tokenizer has the 256 bytes and no merges: a token a byte."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    folder = home / "bytes"
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_card(CARDS["xgen-7b-4k-base"], folder)
+    return folder
+
+
+def test_tokens_are_counted_and_set_against_the_window(run_xgen: Callable, bytes_model: Path) -> None:
+    texts = {"short.txt": "R\u00e9iher im Schilf", "long.txt": "heron " * 700}
+    for name, text in texts.items():
+        Path(name).write_bytes(text.encode())
+    found = json.loads(run_xgen("tokens", *texts, "--model", "./bytes", "--json").out)
+    assert found["window_tokens"] == 4096
+    counted = {document["path"]: document["tokens"] for document in found["documents"]}
+    assert counted == {name: len(text.encode()) for name, text in texts.items()}
+    assert [document["fits"] for document in found["documents"]] == [True, False]
+    printed = run_xgen("tokens", *texts, "--model", "bytes").out
+    assert [row.split()[::3] for row in printed.splitlines()[1:3]] == [
+        ["17", "short.txt"],
+        ["4,200", "long.txt"],
+    ]
+    assert "They do not fit together" in printed

@@ -1,6 +1,7 @@
 """The command `xgen`: its verbs, and how every failure ends in one sentence."""
 
 import errno
+import io
 import os
 import sys
 from typing import NoReturn
@@ -35,6 +36,10 @@ def describe() -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process: 0 done, 2 bad input or circumstances, 130 interrupted."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # UTF-8 on every system; what it cannot hold (half a surrogate pair in a file's name) becomes "?".
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
     try:
         _run()
     except BrokenPipeError:

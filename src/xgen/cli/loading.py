@@ -37,7 +37,7 @@ def require_model(name_or_folder: str, offline: bool) -> tuple[Path, Card]:
 def way_to(wanted: Card) -> str:
     """What to do to have the model `wanted`, as the last words of an error."""
     if wanted.source is None:
-        return "its files cannot be pulled, choose another from `xgen models`"
+        return "it cannot be pulled, name a folder that holds it or choose another from `xgen models`"
     return f"bring it once with `xgen pull {wanted.name}` ({megabytes(wanted.source.n_bytes)})"
 
 

@@ -1,6 +1,7 @@
 """`xgen tokens`: how long documents are for a model, and the very text that places point into."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -50,18 +51,17 @@ def _print_extracted(path: str) -> None:
     for dropped in document.dropped:
         note(f"{document.path}: {dropped}")
     # Bytes, so that no line end is translated on the way.
-    sys.stdout.buffer.write(document.text.encode("utf-8"))
+    sys.stdout.buffer.write(document.text.encode("utf-8", "replace"))
     sys.stdout.buffer.flush()
 
 
 def _counts(files: list[str], model: str, offline: bool) -> dict[str, Any]:
     documents = open_named(files)
     folder, card = require_model(model, offline)
-    from xgen.formats.folder import read_shape
     from xgen.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_folder(folder)
-    window = card.window_tokens or read_shape(folder / "config.json").max_seq_len
+    window = card.window_tokens or _window_of(folder)
     counts = [len(tokenizer.encode(document.text)) for document in documents]
     return {
         "model": card.name,
@@ -77,6 +77,12 @@ def _counts(files: list[str], model: str, offline: bool) -> dict[str, Any]:
             for document, count in zip(documents, counts, strict=True)
         ],
     }
+
+
+def _window_of(folder: Path) -> int:
+    from xgen.formats.folder import CONFIG_FILE, read_shape
+
+    return read_shape(folder / CONFIG_FILE).max_seq_len
 
 
 def _print_counts(counts: dict[str, Any], as_json: bool) -> None:
