@@ -46,7 +46,7 @@ def test_tokens_are_counted_and_set_against_the_window(run_xgen: Callable, bytes
     for name, text in texts.items():
         Path(name).write_bytes(text.encode())
     found = json.loads(run_xgen("tokens", *texts, "--model", "./bytes", "--json").out)
-    assert found["window_tokens"] == 4096
+    assert (found["window_tokens"], found["model_window_tokens"]) == (4096, 4096)
     counted = {document["path"]: document["tokens"] for document in found["documents"]}
     assert counted == {name: len(text.encode()) for name, text in texts.items()}
     assert [document["fits"] for document in found["documents"]] == [True, False]
@@ -55,4 +55,4 @@ def test_tokens_are_counted_and_set_against_the_window(run_xgen: Callable, bytes
         ["17", "short.txt"],
         ["4,200", "long.txt"],
     ]
-    assert "They do not fit together" in printed
+    assert "4,217 tokens in all" in printed

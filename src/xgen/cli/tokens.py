@@ -58,14 +58,17 @@ def _print_extracted(path: str) -> None:
 def _counts(files: list[str], model: str, offline: bool) -> dict[str, Any]:
     documents = open_named(files)
     folder, card = require_model(model, offline)
+    from xgen.read.window import window_for
     from xgen.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_folder(folder)
-    window = card.window_tokens or _window_of(folder)
+    model_window = card.window_tokens or _window_of(folder)
+    window = window_for(model_window, None)
     counts = [len(tokenizer.encode(document.text)) for document in documents]
     return {
         "model": card.name,
         "window_tokens": window,
+        "model_window_tokens": model_window,
         "documents": [
             {
                 "path": document.path,
@@ -89,17 +92,18 @@ def _print_counts(counts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(counts)
         return
-    documents, window = counts["documents"], counts["window_tokens"]
+    documents = counts["documents"]
+    window, model_window = f"{counts['window_tokens']:,}", f"{counts['model_window_tokens']:,}"
     rows = [
         [f"{d['tokens']:,}", f"{d['characters']:,}", "yes" if d["fits"] else "no", d["path"]]
         for d in documents
     ]
+    print_table(["tokens", "characters", f"fits {window}", "document"], rows)
     total = sum(document["tokens"] for document in documents)
-    print_table(["tokens", "characters", "fits", "document"], rows)
-    together = (
-        "They fit together." if total <= window else "They do not fit together; `--read select` reads them."
+    print_text(
+        f"{total:,} tokens in all for {counts['model']}. `--read whole` takes {window} at once, question and "
+        f"answer included (up to {model_window} with `--window`); `--read select` takes any length."
     )
-    print_text(f"{total:,} tokens in all; the window of {counts['model']} is {window:,}. {together}")
     for document in documents:
         for dropped in document["dropped"]:
             print_text(f"{document['path']}: left out: {dropped}")
