@@ -1,6 +1,6 @@
 """The needle grid: numbers told in passing at known depths of a long text, and asked for.
 
-Each text tells the secret numbers of five cities, one at each depth, so that one reading gives a
+Each text tells the secret numbers of five towns, one at each depth, so that one reading gives a
 column of the grid and the reader must find the right number among its likes (as the task with several
 keys in RULER, Hsieh et al. 2024, does).
 """
@@ -13,33 +13,8 @@ from questions import Asked, Case, CountTokens, Gold, Paragraph, Question, fill
 
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 N_TEXTS = 8  # for each length; every cell of the grid is asked so often
-_CITIES = [
-    "Accra",
-    "Bergen",
-    "Cusco",
-    "Dakar",
-    "Esfahan",
-    "Fes",
-    "Ghent",
-    "Hanoi",
-    "Izmir",
-    "Jaipur",
-    "Kyoto",
-    "Lima",
-    "Muscat",
-    "Nantes",
-    "Osaka",
-    "Porto",
-    "Quito",
-    "Riga",
-    "Sofia",
-    "Tunis",
-    "Utrecht",
-    "Vilnius",
-    "Windhoek",
-    "Yerevan",
-    "Zagreb",
-]
+# Made up, so that no paragraph knows them.
+_TOWNS = ("Arvenholm", "Belmarsk", "Corvanne", "Dellstrom", "Eskarra", "Fenwold", "Grintavar", "Hollmere")
 _GAP = "\n\n"
 
 
@@ -62,8 +37,8 @@ def hit(gold: str, answer: str | None) -> float:
 
 def _case(pool: Sequence[Paragraph], target_tokens: int, count: CountTokens, number: int) -> Case:
     draw = random.Random(f"needles {number}")
-    cities = draw.sample([c for c in _CITIES if not any(c in p.text for p in pool)], len(DEPTHS))
-    needles = [f"The secret number of {city} is {draw.randint(10_000, 99_999)}." for city in cities]
+    towns = draw.sample(_TOWNS, len(DEPTHS))
+    needles = [f"The secret number of {town} is {draw.randint(10_000, 99_999)}." for town in towns]
     room = target_tokens - sum(count(needle + _GAP) for needle in needles)
     blocks = [p.text for p in fill(pool, [], room, count, seed=f"needles {number}")]
     places = [round(depth * len(blocks)) for depth in DEPTHS]
@@ -71,13 +46,13 @@ def _case(pool: Sequence[Paragraph], target_tokens: int, count: CountTokens, num
         blocks.insert(place, needle)
     text = _GAP.join(blocks)
     asked = [
-        Asked(_question(number, city, needle, text.index(needle)), f"text {number}", depth)
-        for city, needle, depth in zip(cities, needles, DEPTHS, strict=True)
+        Asked(_question(number, town, needle, text.index(needle)), f"text {number}", depth)
+        for town, needle, depth in zip(towns, needles, DEPTHS, strict=True)
     ]
     return Case("en", text, tuple(asked))
 
 
-def _question(number: int, city: str, needle: str, start: int) -> Question:
+def _question(number: int, town: str, needle: str, start: int) -> Question:
     secret = needle[-6:-1]
     gold = Gold(secret, start + needle.index(secret))
-    return Question(f"needle-{number}-{city}", f"What is the secret number of {city}?", (gold,))
+    return Question(f"needle-{number}-{town}", f"What is the secret number of {town}?", (gold,))

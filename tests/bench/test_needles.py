@@ -24,10 +24,10 @@ def test_law_each_text_holds_a_needle_at_each_depth(target: int) -> None:
         assert len(told) == len(DEPTHS)
         places = []
         for asked in case.asked:
-            city = re.fullmatch(r"What is the secret number of (\w+)\?", asked.question.text)
+            town = re.fullmatch(r"What is the secret number of (\w+)\?", asked.question.text)
             (gold,) = asked.question.golds
-            assert city is not None
-            assert told[city[1]] == gold.text
+            assert town is not None
+            assert told[town[1]] == gold.text
             assert case.text[gold.start : gold.start + 5] == gold.text
             assert asked.depth is not None
             assert gold.start / len(case.text) == pytest.approx(asked.depth, abs=0.12)
