@@ -79,6 +79,7 @@ class HandmadeChat:
 
     def reset(self) -> None:
         self.turns.clear()
+        self.documents.clear()
 
 
 class HandmadeReader:

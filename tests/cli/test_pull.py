@@ -1,10 +1,13 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import xgen
+from xgen.files import cache_folder
 
 
 def test_the_folder_is_the_output(run_xgen: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +31,10 @@ def test_an_unknown_name_is_refused_before_anything_happens(run_xgen: Callable) 
     ended = run_xgen("pull", "gpt")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("xgen: gpt: there is no model of this name")
+
+
+def test_a_second_pull_loads_nothing_heavy(reader) -> None:
+    code = "import sys; from xgen.cli.pull import pull; pull('qwen-0.5b'); assert 'torch' not in sys.modules"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == str(cache_folder() / "models" / "qwen-0.5b")

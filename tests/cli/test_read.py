@@ -1,3 +1,4 @@
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -97,3 +98,11 @@ def test_escape_sequences_of_a_document_do_not_reach_the_terminal(
     ended = run_xgen("read", "evil.txt", "--ask", "What?")
     assert "red" in ended.out + ended.err
     assert "\x1b" not in ended.out + ended.err
+
+
+def test_the_help_shows_the_readers_own_default() -> None:
+    from xgen.cli.read import read
+    from xgen.read.reader import Reader
+
+    ours, theirs = (inspect.signature(f).parameters["max_answer_tokens"].default for f in (read, Reader.read))
+    assert ours == theirs

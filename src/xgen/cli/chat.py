@@ -17,7 +17,7 @@ from xgen.show import note
 if TYPE_CHECKING:
     from xgen.read.chat import Chat
 
-HELP = "/file PATH adds a document, /reset forgets what was said, /quit or Ctrl-D ends."
+HELP = "/file PATH adds a document, /reset forgets turns and documents, /quit or Ctrl-D ends."
 
 
 def chat(
@@ -41,7 +41,7 @@ def chat(
 
     Each line of standard input is a turn.
 
-    /file PATH adds a document, /reset forgets what was said, /help says this, /quit ends.
+    /file PATH adds a document, /reset forgets turns and documents, /help says this, /quit ends.
     """
     documents = open_named(files) if files else []
     _, card = require_model(model, offline)
@@ -85,7 +85,7 @@ def _take(line: str, conversation: "Chat") -> bool:
             note(HELP)
         case "/reset":
             conversation.reset()
-            note("What was said is forgotten.")
+            note("Turns and documents are forgotten.")
         case "/file":
             _add_file(rest.strip(), conversation)
         case _ if command.startswith("/"):

@@ -7,6 +7,7 @@ import typer
 
 import xgen
 from xgen.cards import card
+from xgen.cli.loading import is_on_disk, model_folder
 from xgen.cli.options import Json
 from xgen.show import note, print_json
 
@@ -26,7 +27,9 @@ def pull(
     second one is instant.
     """
     wanted = card(name)
-    folder = xgen.pull(wanted.name, from_file, quiet=as_json)
+    # Looked up here first, since importing what pulls takes seconds.
+    here = is_on_disk(wanted.name)
+    folder = model_folder(wanted.name) if here else xgen.pull(wanted.name, from_file, quiet=as_json)
     if as_json:
         print_json({"name": wanted.name, "folder": str(folder), "licence": wanted.licence})
         return

@@ -9,9 +9,8 @@ from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
 from xgen.cli.options import DEFAULT_MODEL, Device, Dtype, Files, Json, Model, Offline
 from xgen.cli.printing import print_text
+from xgen.read.answer import MAX_ANSWER_TOKENS
 from xgen.show import print_json
-
-DEFAULT_ANSWER_TOKENS = 128
 
 
 def read(
@@ -45,7 +44,7 @@ def read(
     model: Model = DEFAULT_MODEL,
     max_answer_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="The longest answer, in tokens.")
-    ] = DEFAULT_ANSWER_TOKENS,
+    ] = MAX_ANSWER_TOKENS,
     device: Device = "auto",
     dtype: Dtype = "auto",
     offline: Offline = False,

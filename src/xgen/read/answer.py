@@ -7,6 +7,9 @@ Frozen records, filled by `read/reader.py`. `str()` of a Reading is what `xgen r
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+MAX_ANSWER_TOKENS = 64
+"""The longest answer, in tokens, unless more are asked for; here because the command line's help shows it."""
+
 HOW_WORDS = {
     "whole": "read whole",
     "select": "read in selected passages",
@@ -85,6 +88,7 @@ class Answer:
         details += [f"not borne out by the document: {_one_line(piece)}" for piece in self.unsupported]
         if self.read:
             details.append("read for this: " + "; ".join(self.read))
+        details.append(f"{self.prompt_tokens:,} tokens in, {self.answer_tokens:,} out")
         return "\n".join([*parts, *(_indented(detail) for detail in details)])
 
 
