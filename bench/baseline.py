@@ -19,7 +19,7 @@ def best_sentences(text: str, questions: Sequence[str]) -> list[str]:
 
     The library bm25s as it comes (Lucene's formula, k1 1.5, b 0.75), no stemming, no stop words.
     """
-    import bm25s  # type: ignore[import-untyped]
+    import bm25s
 
     sentences = [text[a:b] for a, b in sentence_spans(text)]
     index = bm25s.BM25(method="lucene", k1=1.5, b=0.75)

@@ -39,7 +39,7 @@ def _case(pool: Sequence[Paragraph], target_tokens: int, count: CountTokens, num
     draw = random.Random(f"needles {number}")
     towns = draw.sample(_TOWNS, len(DEPTHS))
     needles = [f"The secret number of {town} is {draw.randint(10_000, 99_999)}." for town in towns]
-    room = target_tokens - sum(count(needle + _GAP) for needle in needles)
+    room = target_tokens - sum(count(needle) + len(_GAP) for needle in needles)
     blocks = [p.text for p in fill(pool, [], room, count, seed=f"needles {number}")]
     places = [round(depth * len(blocks)) for depth in DEPTHS]
     for place, needle in sorted(zip(places, needles, strict=True), reverse=True):

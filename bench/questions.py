@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from xgen.errors import BadDocument
+from xgen.text.sentences import sentence_spans
 
 RESERVE_TOKENS = 256  # of the window, for the template's turns, the question and the answer
 LENGTHS_TOKENS = {"2k": 2048, "4k": 4096, "8k": 8192}
@@ -290,15 +291,21 @@ def fill(
 ) -> list[Paragraph]:
     """`present` and paragraphs of `pool` that nearly make `target_tokens`, in an order drawn by `seed`.
 
-    No text comes twice and none of `banned` at all. Raises NotEnoughText below MIN_FILL.
+    Where the paragraphs left are all too long, the first sentences of some fill up. No text comes
+    twice and none of `banned` at all. Raises NotEnoughText below MIN_FILL.
     """
     chosen, taken = list(present), {p.text for p in present} | banned
     room = target_tokens - sum(_size(p, count) for p in present)
-    for other in sorted(pool, key=lambda p: by_hash(seed, p.id)):
-        if other.text not in taken and (needed := _size(other, count)) <= room:
-            chosen.append(other)
-            taken.add(other.text)
-            room -= needed
+    order = sorted(pool, key=lambda p: by_hash(seed, p.id))
+    for cut in (_whole, _beginning):
+        for other in order:
+            if cut is _beginning and room <= (1 - MIN_FILL) * target_tokens / 2:
+                break
+            part = cut(other, room, count) if other.text not in taken else None
+            if part is not None:
+                chosen.append(part)
+                taken.add(other.text)
+                room -= _size(part, count)
     # The counts of the parts do not add up exactly to that of the whole.
     while (n_tokens := count(_joined(chosen))) > target_tokens and len(chosen) > len(present):
         chosen.pop()
@@ -306,6 +313,21 @@ def fill(
         raise NotEnoughText(f"its paragraphs make {n_tokens} of {target_tokens} tokens")
     random.Random(by_hash("order", seed)).shuffle(chosen)
     return chosen
+
+
+def _whole(paragraph: Paragraph, room: int, count: CountTokens) -> Paragraph | None:
+    return paragraph if _size(paragraph, count) <= room else None
+
+
+def _beginning(paragraph: Paragraph, room: int, count: CountTokens) -> Paragraph | None:
+    """As many of the paragraph's first sentences as fit into `room`, None if not even one does."""
+    best = None
+    for _, end in sentence_spans(paragraph.text):
+        part = replace(paragraph, text=paragraph.text[:end], questions=())
+        if _size(part, count) > room:
+            break
+        best = part
+    return best
 
 
 def _siblings(pool: Sequence[Paragraph], gold: Paragraph, room: int, count: CountTokens) -> list[Paragraph]:
@@ -336,4 +358,4 @@ def _joined(paragraphs: Sequence[Paragraph]) -> str:
 
 
 def _size(paragraph: Paragraph, count: CountTokens) -> int:
-    return count(paragraph.text + _GAP)
+    return count(paragraph.text) + len(_GAP)  # a gap's line breaks are two tokens at most
