@@ -30,7 +30,7 @@ def test_law_each_text_holds_a_needle_at_each_depth(target: int) -> None:
             assert told[town[1]] == gold.text
             assert case.text[gold.start : gold.start + 5] == gold.text
             assert asked.depth is not None
-            assert gold.start / len(case.text) == pytest.approx(asked.depth, abs=0.12)
+            assert gold.start / len(case.text) == pytest.approx(asked.depth, abs=0.15)
             places.append(gold.start)
         assert [asked.depth for asked in case.asked] == list(DEPTHS)
         assert places == sorted(places)

@@ -2,6 +2,7 @@ import gzip
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from questions import (
     MIN_FILL,
     Case,
+    Gold,
     NotEnoughText,
     Paragraph,
+    Question,
     alone,
     answerable,
     hidden,
@@ -143,6 +146,21 @@ def test_a_question_that_another_paragraph_may_answer_is_left_out_and_counted(tm
     found = load(write(tmp_path / "s.jsonl", rows))[0].paragraphs
     cases, n_left_out = taken_out(found, [p for p in found if p.id == "0/0"], 300, count)
     assert (cases, n_left_out) == ([], 1)
+
+
+def test_long_paragraphs_fill_up_with_their_first_sentences() -> None:
+    pool = [
+        Paragraph(str(n), "en", str(n), " ".join(f"S{n}x{i} is here." for i in range(30)), ())
+        for n in range(6)
+    ]
+    asked = Question("q", "Where?", (Gold("S0x7", pool[0].text.index("S0x7")),))
+    (case,) = hidden(pool, [replace(pool[0], questions=(asked,))], 300, count)
+    assert_golds_stand(case)
+    assert MIN_FILL * 300 <= count(case.text) <= 300
+    blocks = case.text.split("\n\n")
+    assert sum(block in {p.text for p in pool} for block in blocks) == 2
+    assert sum(any(p.text.startswith(block + " ") for p in pool) for block in blocks) == len(blocks) - 2 == 1
+    assert all(block.endswith("here.") for block in blocks)
 
 
 def test_too_little_text_is_said(paragraphs: tuple[Paragraph, ...]) -> None:
