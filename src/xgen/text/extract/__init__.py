@@ -136,12 +136,21 @@ def _size(file: BinaryIO) -> int:
 
 
 def _format_of(head: bytes, suffix: str) -> tuple[Callable[[bytes, str], Document], int]:
-    """The extractor and the most bytes it is given."""
-    return _plain, MAX_TEXT_BYTES
+    """The extractor and the most bytes it is given: by the first bytes, then by the suffix."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"%pdf-") or suffix == ".pdf":
+        from xgen.text.extract import pdf
 
+        return pdf.extract, MAX_PDF_BYTES
+    if head.startswith(b"PK\3\4"):
+        from xgen.text.extract import docx
 
-def _plain(data: bytes, name: str) -> Document:
-    from xgen.text.extract.plain import decode
+        return docx.extract, MAX_TEXT_BYTES
+    looks_like_html = start.startswith((b"<!doctype html", b"<html")) and suffix not in _TEXT_SUFFIXES - {""}
+    if looks_like_html or suffix in _HTML_SUFFIXES:
+        from xgen.text.extract import html
 
-    text, dropped = decode(data, name)
-    return Document(name, text, dropped=tuple(dropped))
+        return html.extract, MAX_TEXT_BYTES
+    from xgen.text.extract import plain
+
+    return plain.extract, MAX_TEXT_BYTES

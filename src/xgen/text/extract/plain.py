@@ -4,6 +4,7 @@ import codecs
 import re
 
 from xgen.errors import BadDocument
+from xgen.text.document import Document
 
 # The byte order marks, the longer first: that of UTF-32 begins like that of UTF-16.
 _MARKS = (
@@ -34,6 +35,12 @@ _MAGIC = (
 
 _CONTROL = re.compile(r"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")  # those that no text file needs
 _SAMPLE_BYTES = 1 << 20
+
+
+def extract(data: bytes, name: str) -> Document:
+    """The document of a plain text or Markdown file: `text` is the decoded file, unchanged."""
+    text, dropped = decode(data, name)
+    return Document(name, text, dropped=tuple(dropped))
 
 
 def decode(data: bytes, name: str) -> tuple[str, list[str]]:

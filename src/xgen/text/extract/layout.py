@@ -1,0 +1,278 @@
+"""Words on a page to lines in reading order: columns one after the other, tables row by row.
+
+A run of lines that all leave the same vertical strip free has a gutter. If what stands on either side of
+it reads like prose, the sides are columns; if they hold short pieces, the run is a table. Both are cut out
+and what is above, below and beside is laid out the same way. Lengths are in points, y grows upwards.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from xgen.text.extract.tables import table_lines
+
+MIN_GUTTER = 0.9  # of the line height; a word space is 0.2 to 0.5 of it, also in justified text
+MAX_CELL_LINES = 6  # of a table; more, and what follows is another table
+MAX_WORDS = 20_000  # of a page; one with more is no page of text, and searching it takes too long
+
+_LIST_MARK = re.compile(r"[-*+•‣▪◦●○–—·]|\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)]")
+_IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
+_SENTENCE_END = (".", "!", "?", ":", "。", "！", "？", "؟", "”", '"', ")")
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word as it stands on the page."""
+
+    text: str
+    x0: float
+    x1: float
+    y: float  # of the baseline
+    size: float  # line height of its font
+    index: int  # place in the order in which the page was written
+    glued: bool = False  # no space between it and the word written before
+
+
+Row = list[Word]  # words on one baseline
+
+
+@dataclass(frozen=True)
+class Run:
+    """Rows first..last of a region, all of which leave the strip low..high free."""
+
+    first: int
+    last: int
+    low: float
+    high: float
+
+
+def rows_of(words: Sequence[Word]) -> list[Row]:
+    """Words put together by baseline, from the top down, each row from left to right."""
+    rows: list[Row] = []
+    for word in sorted(words, key=lambda w: (-w.y, w.x0)):
+        if rows and abs(rows[-1][0].y - word.y) <= 0.35 * max(rows[-1][0].size, word.size):
+            rows[-1].append(word)
+        else:
+            rows.append([word])
+    return [sorted(row, key=lambda w: w.x0) for row in rows]
+
+
+def row_text(row: Sequence[Word]) -> str:
+    """The words of one row with spaces; in the order of writing where the script runs leftwards."""
+    letters = "".join(word.text for word in row)
+    if 2 * len(_RIGHT_TO_LEFT.findall(letters)) > len(letters):
+        return " ".join(word.text for word in sorted(row, key=lambda w: w.index))
+    text = ""
+    for previous, word in zip([None, *row], row, strict=False):
+        glued = previous is not None and word.glued and previous.index + 1 == word.index
+        text += ("" if previous is None or glued else " ") + word.text
+    return text
+
+
+def has_gap(row: Row) -> bool:
+    """Whether the words of a row stand apart like cells of a table."""
+    return bool(_gaps(row, MIN_GUTTER * max(word.size for word in row)))
+
+
+def page_lines(words: Sequence[Word]) -> list[str]:
+    """Lines of a page's words in reading order; an empty line between paragraphs, columns and tables."""
+    if not words:
+        return []
+    rows = rows_of(words)
+    em = median(word.size for word in words)
+    columns: Run | None = None
+    table: Run | None = None
+    if len(words) <= MAX_WORDS:
+        runs = list(_runs(rows, MIN_GUTTER * em))
+        columns = max((r for r in runs if _is_prose(rows, r)), key=lambda r: r.last - r.first, default=None)
+        if columns is None:
+            trimmed = [_trimmed(rows, run) for run in runs]
+            tables = [run for run in trimmed if run is not None]
+            table = max(tables, key=lambda r: r.last - r.first, default=None)
+    run = columns or table
+    if run is None:
+        return _paragraphs(rows)
+    above, inside, below = rows[: run.first], rows[run.first : run.last + 1], rows[run.last + 1 :]
+    if columns:
+        left, right = _sides(inside, run)
+        middle = [*page_lines(_flat(left)), "", *page_lines(_flat(right))]
+    else:
+        middle = _table(inside, MIN_GUTTER * em)
+    return [*page_lines(_flat(above)), "", *middle, "", *page_lines(_flat(below))]
+
+
+def _flat(rows: Sequence[Row]) -> list[Word]:
+    return [word for row in rows for word in row]
+
+
+# ---- gutters ---------------------------------------------------------------------------------------
+
+
+def _gaps(row: Row, least: float) -> list[Interval]:
+    """Free intervals of at least `least` between the words of a row."""
+    gaps = []
+    end = row[0].x1
+    for word in row[1:]:
+        if word.x0 - end >= least:
+            gaps.append((end, word.x0))
+        end = max(end, word.x1)
+    return gaps
+
+
+def _runs(rows: Sequence[Row], least: float) -> Iterator[Run]:
+    """Every run of rows around every gap: as far up and down as some `least` of it stays free."""
+    free = [
+        [(float("-inf"), row[0].x0), *_gaps(row, least), (max(word.x1 for word in row), float("inf"))]
+        for row in rows
+    ]
+    seen: set[tuple[int, int, int]] = set()
+    for i in range(len(rows)):
+        for gap in free[i][1:-1]:
+            (low, high), last = _extended(free[i + 1 :], gap, least)
+            (low, high), first = _extended(free[:i][::-1], (low, high), least)
+            run = Run(i - first, i + last, low, high)
+            key = (run.first, run.last, round(low))
+            if key not in seen:
+                seen.add(key)
+                yield run
+
+
+def _extended(free: Sequence[Sequence[Interval]], gap: Interval, least: float) -> tuple[Interval, int]:
+    """`gap` narrowed to what is free in the following rows too, and how many of them there are."""
+    for n, intervals in enumerate(free):
+        narrowed = max(
+            ((max(gap[0], a), min(gap[1], b)) for a, b in intervals), key=lambda common: common[1] - common[0]
+        )
+        if narrowed[1] - narrowed[0] < least:
+            return gap, n
+        gap = narrowed
+    return gap, len(free)
+
+
+def _sides(rows: Sequence[Row], run: Run) -> tuple[list[Row], list[Row]]:
+    left = [part for row in rows if (part := [word for word in row if word.x1 <= run.low])]
+    right = [part for row in rows if (part := [word for word in row if word.x1 > run.low])]
+    return left, right
+
+
+# ---- columns ---------------------------------------------------------------------------------------
+
+
+def _is_prose(rows: Sequence[Row], run: Run) -> bool:
+    """Whether both sides of a gutter are columns of text: at least three lines each, well filled."""
+    sides = _sides(rows[run.first : run.last + 1], run)
+    return all(len(side) >= 3 and _reads_as_prose(side) for side in sides)
+
+
+def _reads_as_prose(side: Sequence[Row]) -> bool:
+    texts = [row_text(row) for row in side]
+    ideographic = median(len(_IDEOGRAPHS.findall(text)) for text in texts)
+    if ideographic < 10 and (
+        median(len(text) for text in texts) < 25 or median(text.count(" ") for text in texts) < 3
+    ):
+        return False
+    width = max(row[-1].x1 for row in side) - min(row[0].x0 for row in side)
+    return median(row[-1].x1 - row[0].x0 for row in side) > 0.6 * width
+
+
+# ---- tables ----------------------------------------------------------------------------------------
+
+
+def _trimmed(rows: Sequence[Row], run: Run) -> Run | None:
+    """The longest part of a run that is a table, None if there is none.
+
+    It begins and ends with cells on both sides of the gutter, two at least, and few rows between have
+    them on one side only, as where a cell has several lines. A gap behind the marks of a list makes no table.
+    """
+    both = [
+        i for i in range(run.first, run.last + 1) if rows[i][0].x1 <= run.low and rows[i][-1].x1 > run.low
+    ]
+    parts: list[list[int]] = [[]]
+    for i in both:
+        if parts[-1] and i - parts[-1][-1] > MAX_CELL_LINES:
+            parts.append([])
+        parts[-1].append(i)
+    longest = max(parts, key=len)
+    firsts = [row_text([word for word in rows[i] if word.x1 <= run.low]) for i in longest]
+    if len(longest) < 2 or all(_LIST_MARK.fullmatch(text) for text in firsts):
+        return None
+    # The last row's cells may go on below; nothing stands under its first cell then.
+    edge = min(rows[i][0].x0 for i in longest)
+    last = longest[-1]
+    while last < run.last and rows[last + 1][0].x0 > edge + rows[last][0].size:
+        if rows[last][0].y - rows[last + 1][0].y > 1.4 * rows[last][0].size:
+            break
+        last += 1
+    return Run(longest[0], last, run.low, run.high)
+
+
+def _table(rows: Sequence[Row], least: float) -> list[str]:
+    """A line per row of a table; lines that only go on in a cell are added to their row."""
+    starts = _column_starts(rows, least)
+    lines = [_cells(row, starts, least) for row in rows]
+    pitches = [above[0].y - row[0].y for above, row in pairwise(rows)]
+    narrow = 1.25 * min(pitches)
+    spaced = max(pitches) > 1.4 * min(pitches)  # rows are set apart from the lines within them
+    table = [lines[0]]
+    for above, cells, pitch in zip(lines, lines[1:], pitches, strict=False):
+        incomplete = not all(above) or not all(cells)
+        if incomplete and pitch <= narrow and (spaced or not cells[0]):
+            table[-1] = [f"{a} {b}".strip() for a, b in zip(table[-1], cells, strict=True)]
+        else:
+            table.append(cells)
+    return table_lines(table)
+
+
+def _column_starts(rows: Sequence[Row], least: float) -> list[float]:
+    """Where the columns after the first begin: behind each strip that no row of the table enters."""
+    starts = []
+    words = sorted(_flat(rows), key=lambda w: w.x0)
+    end = words[0].x1
+    for word in words[1:]:
+        if word.x0 - end >= least:
+            starts.append(word.x0)
+        end = max(end, word.x1)
+    return starts
+
+
+def _cells(row: Row, starts: Sequence[float], least: float) -> list[str]:
+    cells: list[Row] = [[] for _ in range(len(starts) + 1)]
+    for word in row:
+        cells[sum(word.x0 >= start for start in starts)].append(word)
+    return [_with_bars(cell, least) for cell in cells]
+
+
+def _with_bars(cell: Row, least: float) -> str:
+    """The text of a cell; a wide gap in it, over which another row has written, still parts it."""
+    parts: list[Row] = []
+    for word in cell:
+        if parts and word.x0 - parts[-1][-1].x1 < least:
+            parts[-1].append(word)
+        else:
+            parts.append([word])
+    return " | ".join(row_text(part) for part in parts)
+
+
+# ---- paragraphs ------------------------------------------------------------------------------------
+
+
+def _paragraphs(rows: Sequence[Row]) -> list[str]:
+    """A line a row, empty lines where the space, the size or an indent says that a paragraph begins."""
+    lines = [row_text(rows[0])]
+    pitches = [above[0].y - row[0].y for above, row in pairwise(rows)]
+    usual = median(pitches) if pitches else 0.0
+    for i, (above, row) in enumerate(pairwise(rows)):
+        size, size_above = max(w.size for w in row), max(w.size for w in above)
+        wide = pitches[i] > 1.3 * min(usual, 1.6 * size)
+        resized = not 0.87 < size / size_above < 1.15
+        below = rows[i + 2] if i + 2 < len(rows) else above
+        indented = row[0].x0 - max(above[0].x0, below[0].x0) > 0.7 * size
+        if wide or resized or (indented and lines[-1].endswith(_SENTENCE_END)):
+            lines.append("")
+        lines.append(row_text(row))
+    return lines
