@@ -93,16 +93,17 @@ def _print_counts(counts: dict[str, Any], as_json: bool) -> None:
         print_json(counts)
         return
     documents = counts["documents"]
-    window, model_window = f"{counts['window_tokens']:,}", f"{counts['model_window_tokens']:,}"
+    window, model_window = counts["window_tokens"], counts["model_window_tokens"]
     rows = [
         [f"{d['tokens']:,}", f"{d['characters']:,}", "yes" if d["fits"] else "no", d["path"]]
         for d in documents
     ]
-    print_table(["tokens", "characters", f"fits {window}", "document"], rows)
+    print_table(["tokens", "characters", f"fits {window:,}", "document"], rows)
     total = sum(document["tokens"] for document in documents)
+    more = f" (up to {model_window:,} with `--window`)" if model_window > window else ""
     print_text(
-        f"{total:,} tokens in all for {counts['model']}. `--read whole` takes {window} at once, question and "
-        f"answer included (up to {model_window} with `--window`); `--read select` takes any length."
+        f"{total:,} tokens in all for {counts['model']}. `--read whole` takes {window:,} at once, question "
+        f"and answer included{more}; `--read select` takes any length."
     )
     for document in documents:
         for dropped in document["dropped"]:

@@ -1,0 +1,87 @@
+"""The command as a user runs it: a process, a real model on disk, and a network that must not be touched."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xgen.files import cache_folder
+
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.skipif(
+        not (cache_folder() / "models" / "smollm2").is_dir(),
+        reason="smollm2 is not on disk; `make test` pulls it",
+    ),
+]
+TOUCHED_THE_NETWORK = 99
+OFFLINE = f"""
+import os, socket
+def refuse(*words, **options): os._exit({TOUCHED_THE_NETWORK})
+socket.socket.connect = socket.getaddrinfo = refuse
+from xgen.cli.app import main
+main()
+"""
+TEXT = """The survey of the lower river was led by Ada Moreau.
+
+She counted 412 herons between the old mill and the sea.
+Most of them stood in the reeds near Vall\u00e9e \U0001f426.
+The work was paid for by the town of Brelle and finished on 3 May 2021.
+"""
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> Path:
+    path = tmp_path / "survey.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def xgen(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", OFFLINE, *words, "--model", "smollm2"]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, encoding="utf-8")
+
+
+def test_json_answers_stand_in_the_document(survey: Path) -> None:
+    questions = ["Who led the survey?", "How many herons did she count?"]
+    asked = [word for question in questions for word in ("--ask", question)]
+    ended = xgen("read", str(survey), *asked, "--quote", "--summarize", "--json")
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["model"] == "smollm2"
+    assert [answer["question"] for answer in found["answers"]] == questions
+    (report,) = found["documents"]
+    assert 40 < report["tokens_read"] <= report["tokens_total"]
+    citations = [citation for answer in found["answers"] for citation in answer["citations"]]
+    citations += [sentence["citation"] for sentence in found["summary"]["sentences"]]
+    assert citations
+    for citation in citations:
+        assert citation["verified"]
+        assert TEXT[citation["start"] : citation["end"]] == citation["quote"]
+        assert citation["line"] == 1 + TEXT.count("\n", 0, citation["start"])
+
+
+def test_people_get_how_it_was_read_then_the_answers(survey: Path) -> None:
+    ended = xgen("read", str(survey), "--ask", "Who led the survey?", "--quote")
+    assert ended.returncode == 0, ended.stderr
+    first, second, *_ = ended.stdout.splitlines()
+    assert first.startswith("smollm2, read ")
+    assert second.startswith(f"{survey}: ")
+    assert "Q: Who led the survey?\nA: " in ended.stdout
+
+
+def test_a_window_that_is_too_small_names_the_numbers(survey: Path) -> None:
+    survey.write_text(TEXT * 40, encoding="utf-8")
+    ended = xgen("read", str(survey), "--ask", "Who?", "--read", "whole", "--window", "1024")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "1,024" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_chat_in_a_pipe_streams_each_turn(survey: Path) -> None:
+    ended = xgen("chat", str(survey), stdin="Who led the survey?\nThank you.\n/reset\nHello!\n")
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) >= 3
+    assert "<|" not in ended.stdout
