@@ -3,7 +3,7 @@ from pathlib import Path
 
 import lxml.html
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xgen.errors import BadDocument
@@ -63,6 +63,7 @@ def test_tables_that_arrange_a_page_are_read_cell_by_cell() -> None:
     assert text_of(nested).split("\n\n") == ["menu", "a | b\nc | d"]
     long = f"<table><tr><td>left<td>{'word ' * 300}<p>next</table>"
     assert text_of(long).splitlines()[0] == "left"
+    assert text_of("start<table><td>a<td>b</table>").split() == ["start", "a", "b"]
     broken = "<table><p>lost?</p><tr><td>cell</table>"
     assert set(text_of(broken).split()) == {"lost?", "cell"}
 
@@ -116,6 +117,7 @@ _tree = st.recursive(
 
 
 @given(st.lists(_tree, max_size=5).map("".join))
+@example("<table><td>word</td></table>")
 def test_against_lxml_text_content(html: str) -> None:
     """No character is lost, added or moved, whatever the nesting; marks of lists and cells aside."""
     page = f"<html><body>start{html}</body></html>"

@@ -258,8 +258,10 @@ def test_two_columns_in_reading_order() -> None:
     document = read(paper(1200))
     assert len(document.page_starts) == 2
     assert normal(document.text) == " ".join(expected)
-    assert document.dropped == (
-        'page headers, footers and numbers are left out: 4 lines on 2 pages ("Journal of Long Documents", "- # -")',
+    (dropped,) = document.dropped
+    assert dropped == (
+        "page headers, footers and numbers are left out: 4 lines on 2 pages "
+        '("Journal of Long Documents", "- # -")'
     )
 
 
@@ -289,6 +291,22 @@ def test_a_title_over_two_columns_and_text_below() -> None:
         "\n".join(right),
         "Below them a line runs from the left over the gutter to the right.",
     ]
+
+
+def test_a_table_over_both_columns_and_contents_beside_prose() -> None:
+    def draw(canvas: Canvas) -> None:
+        for i, row in enumerate(
+            [("Command", "Number", "Comment"), ("author", "100", "one"), ("table", "300", "all")]
+        ):
+            for x, cell in zip((150, 220, 340), row, strict=True):
+                canvas.drawString(x, 760 - 14 * i, cell)
+        lines_at(72, 700, *(f"Chapter {i}" for i in range(8)))(canvas)
+        lines_at(300, 704, *(f"line {i} of what is written at the right side" for i in range(9)))(canvas)
+
+    table, contents, right = read(drawn(draw)).text.split("\n\n")
+    assert table.splitlines() == ["Command | Number | Comment", "author | 100 | one", "table | 300 | all"]
+    assert contents.splitlines() == [f"Chapter {i}" for i in range(8)]
+    assert right.splitlines() == [f"line {i} of what is written at the right side" for i in range(9)]
 
 
 LICENCES = [

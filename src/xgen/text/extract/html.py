@@ -173,7 +173,8 @@ def _is_regular(table: Any) -> bool:
     for node in table.iter(*_TABLE_PARTS - {"caption", "td", "th"}):
         if (node.text or "").strip() or any((child.tail or "").strip() for child in node):
             return False
-        if any(child.tag not in _TABLE_PARTS | _UNSEEN for child in node):
+        parts = {"td", "th"} if node.tag == "tr" else _TABLE_PARTS - {"td", "th"}
+        if any(child.tag not in parts | _UNSEEN for child in node):
             return False
     return True
 

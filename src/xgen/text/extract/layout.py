@@ -6,7 +6,7 @@ and what is above, below and beside is laid out the same way. Lengths are in poi
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -14,6 +14,7 @@ from statistics import median
 from xgen.text.extract.tables import table_lines
 
 MIN_GUTTER = 0.9  # of the line height; a word space is 0.2 to 0.5 of it, also in justified text
+MIN_TABLE_ROWS = 3  # at the end of a run of columns, for it to be cut off
 MAX_CELL_LINES = 6  # of a table; more, and what follows is another table
 MAX_WORDS = 20_000  # of a page; one with more is no page of text, and searching it takes too long
 
@@ -89,11 +90,9 @@ def page_lines(words: Sequence[Word]) -> list[str]:
     table: Run | None = None
     if len(words) <= MAX_WORDS:
         runs = list(_runs(rows, MIN_GUTTER * em))
-        columns = max((r for r in runs if _is_prose(rows, r)), key=lambda r: r.last - r.first, default=None)
+        columns = _longest(_columns(rows, run) for run in runs)
         if columns is None:
-            trimmed = [_trimmed(rows, run) for run in runs]
-            tables = [run for run in trimmed if run is not None]
-            table = max(tables, key=lambda r: r.last - r.first, default=None)
+            table = _longest(_trimmed(rows, run) for run in runs)
     run = columns or table
     if run is None:
         return _paragraphs(rows)
@@ -104,6 +103,10 @@ def page_lines(words: Sequence[Word]) -> list[str]:
     else:
         middle = _table(inside, MIN_GUTTER * em)
     return [*page_lines(_flat(above)), "", *middle, "", *page_lines(_flat(below))]
+
+
+def _longest(runs: Iterable[Run | None]) -> Run | None:
+    return max(filter(None, runs), key=lambda run: run.last - run.first, default=None)
 
 
 def _flat(rows: Sequence[Row]) -> list[Word]:
@@ -155,18 +158,57 @@ def _extended(free: Sequence[Sequence[Interval]], gap: Interval, least: float) -
 
 
 def _sides(rows: Sequence[Row], run: Run) -> tuple[list[Row], list[Row]]:
-    left = [part for row in rows if (part := [word for word in row if word.x1 <= run.low])]
-    right = [part for row in rows if (part := [word for word in row if word.x1 > run.low])]
-    return left, right
+    left, right = zip(*(_sides_of(row, run) for row in rows), strict=True)
+    return [part for part in left if part], [part for part in right if part]
 
 
 # ---- columns ---------------------------------------------------------------------------------------
 
 
-def _is_prose(rows: Sequence[Row], run: Run) -> bool:
-    """Whether both sides of a gutter are columns of text: at least three lines each, well filled."""
-    sides = _sides(rows[run.first : run.last + 1], run)
-    return all(len(side) >= 3 and _reads_as_prose(side) for side in sides)
+def _columns(rows: Sequence[Row], run: Run) -> Run | None:
+    """The part of a run that is two columns of text, None if there is none.
+
+    Both sides read as prose, or one does and the lines of the other, a list of contents, do not stand level
+    with its lines as those of a table would. A table over both columns, above or below them, whose gaps
+    lie where the gutter does is cut off.
+    """
+    left, right = _sides(rows[run.first : run.last + 1], run)
+    if min(len(left), len(right)) < 3:
+        return None
+    n_prose = _reads_as_prose(left) + _reads_as_prose(right)
+    if n_prose < 2 and (n_prose == 0 or _n_level(left, right) > 0.7 * min(len(left), len(right))):
+        return None
+    half_left, half_right = 0.6 * _width(left), 0.6 * _width(right)
+    is_short = []
+    for row in rows[run.first : run.last + 1]:
+        a, b = _sides_of(row, run)
+        is_short.append(_filled(a) < half_left and _filled(b) < half_right)
+    n_above = is_short.index(False) if False in is_short else 0
+    n_below = is_short[::-1].index(False) if False in is_short else 0
+    return Run(
+        run.first + (n_above if n_above >= MIN_TABLE_ROWS else 0),
+        run.last - (n_below if n_below >= MIN_TABLE_ROWS and n_prose == 2 else 0),
+        run.low,
+        run.high,
+    )
+
+
+def _sides_of(row: Row, run: Run) -> tuple[Row, Row]:
+    return [word for word in row if word.x1 <= run.low], [word for word in row if word.x1 > run.low]
+
+
+def _width(side: Sequence[Row]) -> float:
+    return max(row[-1].x1 for row in side) - min(row[0].x0 for row in side)
+
+
+def _filled(row: Row) -> float:
+    return sum(word.x1 - word.x0 for word in row)
+
+
+def _n_level(left: Sequence[Row], right: Sequence[Row]) -> int:
+    """How many lines of the shorter side have one at their very height on the other."""
+    fewer, more = sorted((left, right), key=len)
+    return sum(any(abs(row[0].y - other[0].y) < 0.08 * row[0].size for other in more) for row in fewer)
 
 
 def _reads_as_prose(side: Sequence[Row]) -> bool:
@@ -176,8 +218,7 @@ def _reads_as_prose(side: Sequence[Row]) -> bool:
         median(len(text) for text in texts) < 25 or median(text.count(" ") for text in texts) < 3
     ):
         return False
-    width = max(row[-1].x1 for row in side) - min(row[0].x0 for row in side)
-    return median(row[-1].x1 - row[0].x0 for row in side) > 0.6 * width
+    return median(row[-1].x1 - row[0].x0 for row in side) > 0.6 * _width(side)
 
 
 # ---- tables ----------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ _LEADERS = re.compile(r"\s*(?:\|\s*)?(?:\.\s?){4,}(?:\s*\|)?\s*")
 _WORDS = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?:;。！？؟।…][\"'”’»)\]]*$")
 
+MIN_FULL_LINE = 25  # characters; a shorter line is a heading or the like, not one that the margin broke
+
 Lines = list[str]
 
 
@@ -58,7 +60,9 @@ def mend_lines(pages: Sequence[Lines]) -> list[Lines]:
 
 def runs_on(above: str, below: str) -> bool:
     """Whether a sentence that does not end in `above` goes on in `below`, for all that one can see."""
-    return below[:1].islower() and not _SENTENCE_END.search(above) and " | " not in above + below
+    if len(above) < MIN_FULL_LINE or " | " in above + below:
+        return False
+    return below[:1].islower() and not _SENTENCE_END.search(above)
 
 
 def _close_gap(lines: Lines) -> None:

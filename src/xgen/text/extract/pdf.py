@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from xgen.errors import BadDocument
@@ -212,6 +213,10 @@ def _words(glyphs: Sequence[_Glyph], main: int) -> list[Word]:
             glued = not spaced and is_near and last is not None and abs(y - last.y) < 0.6 * last.size
             words.append(Word(text, x0, x1, y, size, len(words), glued))
         spaced = False
+    for i, (word, following) in enumerate(pairwise(words)):  # a mark of a footnote, on the line of its note
+        is_raised = word.size < 0.9 * following.size and 0 < abs(word.y - following.y) < 0.6 * following.size
+        if is_raised and abs(following.x0 - word.x1) < 0.5 * following.size:
+            words[i] = replace(word, y=following.y)
     mended = (replace(word, text=mend_characters(word.text)) for word in words)
     return [word for word in mended if word.text]
 

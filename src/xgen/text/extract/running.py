@@ -27,9 +27,9 @@ def running_rows(pages: Sequence[tuple[Sequence[Row], float, float]]) -> dict[tu
     """(page, row) of the running lines: what they say, with "#" for a number that counts the pages.
 
     `pages` are the rows of each page with the heights of its lower and upper edge. A line runs if on three
-    pages nearby (on half of the pages of a short document) stands the same at the same height in the same
-    size, or the same but for a number that counts the pages; if only running lines stand between it and the
-    edge; and if it stands apart from the text. The head of a table that goes on over pages does not run.
+    pages nearby (two in a document of up to six) the same stands at the same height in the same size, or the
+    same but for a number that counts the pages; if only running lines stand between it and the edge; and if
+    it stands apart from the text. The head of a table that goes on over pages does not run.
     """
     found: dict[tuple[str, int, int, int], set[int]] = defaultdict(set)
     margins: list[tuple[int, list[tuple[int, list[_Signature]]]]] = []  # page, its rows from the edge inwards
@@ -44,7 +44,7 @@ def running_rows(pages: Sequence[tuple[Sequence[Row], float, float]]) -> dict[tu
                 for signature in margin[-1][1]:
                     found[signature.shared].add(i)
             margins.append((i, margin))
-    needed = min(3, max(2, math.ceil(len(pages) / 2)))
+    needed = min(3, max(2, math.ceil(len(pages) / 3)))
     running = {}
     for i, margin in margins:
         block = []
