@@ -82,7 +82,7 @@ _CLOSING = "\"'”’»›)\\]}」』】）〉》*_"
 # Full-width marks end a sentence by themselves; the others only before white space.
 _END = re.compile(
     rf"(?P<wide>[。！？｡]+[{_CLOSING}]*)"
-    rf"|(?P<mark>[.!?…؟۔।॥።፧։។៕၊။༎᠃‼⁇⁈⁉]+)[{_CLOSING}]*(?=\s|(?<=[।॥።។။؟۔])\w)"
+    rf"|(?P<mark>[.!?…؟۔।॥።፧։។៕၊။༎᠃‼⁇⁈⁉]+(?:\s\.(?!\w))*)[{_CLOSING}]*(?=\s|(?<=[।॥።។။؟۔])\w)"
 )
 _OPENING = re.compile(r"[\s\"'“”‘’„«‹(\[{「『【（¿¡*_–—-]*")
 
@@ -153,11 +153,12 @@ def paragraph_spans(text: str) -> list[Span]:
 def _cut(text: str, start: int, end: int) -> Iterator[Span]:
     """The sentences of one block."""
     all_lower = not any(character.isupper() for character in text[start:end])
+    label = _behind_opening(text, start, end)
     first = start
     for match in _END.finditer(text, start, end):
         if match.start() == first or match.end() == end:
             continue
-        if match["wide"] or _ends(text, first, match.start(), match["mark"], match.end(), end, all_lower):
+        if match["wide"] or _ends(text, first, match, end, label, all_lower):
             span = _tight(text, first, match.end())
             if span:
                 yield span
@@ -167,10 +168,15 @@ def _cut(text: str, start: int, end: int) -> Iterator[Span]:
         yield span
 
 
-def _ends(text: str, first: int, at: int, mark: str, after: int, end: int, all_lower: bool) -> bool:
-    """Whether the mark at `at` ends the sentence that began at `first`; `after` is behind its quotes."""
-    next_start = _OPENING.match(text, after, end)
-    rest = text[next_start.end() if next_start else after : end][:40]
+def _ends(text: str, first: int, match: re.Match[str], end: int, label: int, all_lower: bool) -> bool:
+    """Whether a mark ends the sentence that began at `first`.
+
+    `end` is that of the block; `label` is where its first word stands, which may be a number that belongs
+    to what follows. In a block without capitals a small letter may begin a sentence.
+    """
+    at, mark, after = match.start(), match["mark"], match.end()
+    next_start = _behind_opening(text, after, end)
+    rest = text[next_start : min(next_start + 40, end)]
     if not rest:
         return True
     if rest[0].islower() and not all_lower:
@@ -185,7 +191,7 @@ def _ends(text: str, first: int, at: int, mark: str, after: int, end: int, all_l
     if word.casefold() in _INSIDE:
         return False
     starts = next_word[:1].isupper() and next_word.casefold() in _STARTERS
-    if found.start() == _tight_start(text, first) and re.fullmatch(r"[\d.]+|[^\W\d]", word):
+    if found.start() == label and re.fullmatch(r"[\d.]+|[^\W\d]", word):
         return False  # "1. Introduction", "A. Scope": the number belongs to what follows
     if word.casefold() in _EITHER or _DOTTED.fullmatch(word):
         return starts
@@ -197,8 +203,8 @@ def _ends(text: str, first: int, at: int, mark: str, after: int, end: int, all_l
     return True
 
 
-def _tight_start(text: str, start: int) -> int:
-    opening = _OPENING.match(text, start)
+def _behind_opening(text: str, start: int, end: int) -> int:
+    opening = _OPENING.match(text, start, end)
     return opening.end() if opening else start
 
 
