@@ -1,3 +1,4 @@
+import contextlib
 import io
 import random
 import re
@@ -80,9 +81,6 @@ def stranger_words(data: bytes) -> Counter[str]:
     return Counter(" ".join(page.get_textpage().get_text_bounded() for page in pdf).split())
 
 
-# ---- pages and places ------------------------------------------------------------------------------
-
-
 def test_pages_lines_and_offsets(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(
         drawn(
@@ -155,34 +153,6 @@ def test_filled_form_fields_are_read() -> None:
 
 
 # ---- words -----------------------------------------------------------------------------------------
-
-
-def test_hyphens_at_line_ends() -> None:
-    text = read(
-        drawn(
-            lines_at(
-                *(
-                    72,
-                    700,
-                    "An exam-",
-                    "ple of long-term plans. The over-",
-                    "view of Anglo-",
-                    "Saxon names and long-",
-                ),
-                *(
-                    "term loans, e-",
-                    "mail, the well-",
-                    "known one, 2019-",
-                    "2021 and - a dash.",
-                    "It is well-known.",
-                ),
-            )
-        )
-    ).text
-    assert normal(text) == (
-        "An example of long-term plans. The overview of Anglo-Saxon names and long-term loans, "
-        "email, the well-known one, 2019- 2021 and - a dash. It is well-known."
-    )
 
 
 def test_ligatures(font: str) -> None:
@@ -424,9 +394,5 @@ def test_damaged_files_are_read_or_refused(seed: int) -> None:
     data = bytearray(paper(300))
     for _ in range(40):
         data[chosen.randrange(len(data))] = chosen.randrange(256)
-    try:
-        document = read(bytes(data))
-    except BadDocument as error:
-        assert str(error)  # noqa: PT017
-    else:
-        assert document.text.strip()
+    with contextlib.suppress(BadDocument):
+        assert read(bytes(data)).text.strip()
