@@ -19,6 +19,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 _LARGEST_JSON_BYTES = 1 << 26
+_MOST_LAYERS = 1 << 12
 
 ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2"}
 
@@ -142,6 +143,8 @@ def read_shape(path: Path) -> Shape:
     if any(kind != "full_attention" for kind in config.get("layer_types") or ()):
         raise refuse("layer_types other than full_attention cannot be represented")
     sizes = {ours: _size(config.get(theirs), theirs, refuse) for theirs, ours in _SHAPE_FIELDS.items()}
+    if sizes["n_layers"] > _MOST_LAYERS:
+        raise refuse(f"num_hidden_layers is {sizes['n_layers']:,}, above {_MOST_LAYERS:,}")
     n_heads = sizes["n_heads"]
     n_kv_heads = _size(config.get("num_key_value_heads") or n_heads, "num_key_value_heads", refuse)
     head_dim = _size(config.get("head_dim") or sizes["d_model"] // n_heads, "head_dim", refuse)
@@ -246,7 +249,7 @@ def write_weights(
             "data_offsets": [start, end],
         }
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-(len(text) + 8) % 64)  # tensors begin where a cache line does, mapped or not
     with (folder / WEIGHTS_FILE).open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, size in shapes.items():

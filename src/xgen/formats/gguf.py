@@ -71,6 +71,7 @@ def convert(gguf_file: Path, folder: Path, card: Card | None = None) -> None:
     source = read_gguf(gguf_file)
     shape = read_gguf_shape(source)
     tokenizer, settings, token_ids = _tokenizer(source, shape)
+    tensor_of = _tensor_source(source, shape)
     require_room(folder, shape.weight_bytes() + TOKENIZER_BYTES)
     with whole_folder(folder) as draft:
         write_config(draft, shape, **token_ids)
@@ -79,7 +80,7 @@ def convert(gguf_file: Path, folder: Path, card: Card | None = None) -> None:
         write_json(draft / "tokenizer_config.json", settings)
         if card is not None:
             write_card(card, draft)
-        write_weights(draft, shape, _tensor_source(source, shape))
+        write_weights(draft, shape, tensor_of)
 
 
 def read_gguf_shape(source: GGUFFile) -> Shape:
@@ -95,6 +96,8 @@ def read_gguf_shape(source: GGUFFile) -> Shape:
     if strange := sorted(set(own) - _KNOWN_KEYS):
         raise _refuse(source, f"{architecture}.{strange[0]} = {own[strange[0]]!r} cannot be represented")
     sizes = {ours: _whole(source, own, theirs) for theirs, ours in _WHOLE_NUMBERS.items()}
+    if sizes["n_layers"] > len(source.tensors):
+        raise _refuse(source, f"it has {len(source.tensors)} tensors for {sizes['n_layers']} layers")
     n_heads = sizes["n_heads"]
     head_dim = _whole(source, own, "attention.key_length", sizes["d_model"] // n_heads)
     for key in ("attention.value_length", "rope.dimension_count"):
@@ -159,7 +162,8 @@ def _is_tied(source: GGUFFile) -> bool:
 
 def _tensor_source(source: GGUFFile, shape: Shape) -> Callable[[str], Tensor]:
     """A function from our parameter name to its tensor in bf16; every stored tensor has its place."""
-    places = {name: _stored_name(name) for name in parameter_shapes(shape)}
+    sizes = parameter_shapes(shape)
+    places = {name: _stored_name(name) for name in sizes}
     if shape.tied_head and "output.weight" in source.tensors:
         # The copy for the output is the finer one (Q8_0 or Q6_K against Q5_0 or Q4_K).
         places["embedding.weight"] = "output.weight"
@@ -167,6 +171,10 @@ def _tensor_source(source: GGUFFile, shape: Shape) -> Callable[[str], Tensor]:
         raise _refuse(source, f"the tensor {missing[0]} is missing")
     if extra := sorted(set(source.tensors) - set(places.values()) - {"token_embd.weight"}):
         raise _refuse(source, f"the tensor {extra[0]} has no place in this architecture")
+    for name, place in places.items():
+        if source.tensors[place].shape != sizes[name]:
+            was, size = list(source.tensors[place].shape), list(sizes[name])
+            raise _refuse(source, f"the tensor {place} is {was}, not {size}")
     for stored in source.tensors.values():
         if stored.kind.name not in TESTED_KINDS:
             raise _refuse(source, f"{stored.name} is {stored.kind.name}, not {', '.join(TESTED_KINDS)}")

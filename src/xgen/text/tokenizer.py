@@ -83,7 +83,11 @@ class Tokenizer:
             raise BadModel(str(path), what, _WAY_OUT) from error
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text` as data: no added token's id ever comes out. Lone surrogates count as U+FFFD."""
+        """Ids of `text` as data: no added token's id ever comes out. Lone surrogates count as U+FFFD.
+
+        A byte that the vocabulary has no token for leaves no id, as in llama.cpp; of the models listed
+        only smollm2 has such: six control characters and the unassigned planes of Unicode.
+        """
         ids: list[int] = self._plain.encode(replace_surrogates(text)[0]).ids
         return ids
 

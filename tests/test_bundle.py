@@ -1,0 +1,195 @@
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from xgen import bundle as bundle_module
+from xgen.bundle import load, pull
+from xgen.cards import CARDS, Card
+from xgen.engine.machine import compute_dtype
+from xgen.errors import BadModel, NotPulled, XgenError
+from xgen.formats.folder import load_weights, read_shape
+from xgen.text.chat import Message
+
+FP32 = {"device": "cpu", "dtype": "fp32"}
+N_TOKENS = 299  # of the 320 rows of the tiny model
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XGEN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def fetched(home: Path, make_gguf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Where files were brought to; each is a tiny one."""
+    places: list[Path] = []
+
+    def fetch(card: Card, destination: Path, from_file: Path | None = None, quiet: bool = False) -> str:
+        assert card.source is not None
+        destination.write_bytes(make_gguf("qwen2").read_bytes())
+        places.append(destination)
+        return "index"
+
+    monkeypatch.setattr(bundle_module, "fetch", fetch)
+    return places
+
+
+def test_pulling_twice_brings_once_and_keeps_no_gguf(fetched: list[Path], home: Path) -> None:
+    folder = pull("qwen-0.5b", quiet=True)
+    assert folder == home / "models" / "qwen-0.5b"
+    assert pull("qwen-0.5b", quiet=True) == folder
+    assert (len(fetched), list(home.rglob("*.gguf"))) == (1, [])
+    loaded = load("qwen-0.5b", **FP32)
+    assert (loaded.card, loaded.folder, loaded.shape.qkv_bias) == (CARDS["qwen-0.5b"], folder, True)
+
+
+def test_pulling_at_once_does_no_harm(fetched: list[Path], home: Path) -> None:
+    threads = [threading.Thread(target=pull, args=("qwen-0.5b",), kwargs={"quiet": True}) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(fetched) == 1
+    assert load("qwen-0.5b", **FP32).shape.n_layers == 2
+
+
+def test_what_a_killed_process_left_is_removed(fetched: list[Path], home: Path) -> None:
+    left = home / "models" / ".qwen-0.5b.k1lled"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").touch()
+    pull("qwen-0.5b", quiet=True)
+    assert not left.exists()
+
+
+def test_a_failed_conversion_can_be_repeated(
+    fetched: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+
+        def refuse(*words: object) -> None:
+            raise BadModel("x", "refused", "try again")
+
+        broken.setattr(bundle_module, "convert", refuse)
+        with pytest.raises(BadModel, match="refused"):
+            pull("qwen-0.5b", quiet=True)
+    assert not (home / "models" / "qwen-0.5b").exists()
+    assert pull("qwen-0.5b", quiet=True).is_dir()
+
+
+def test_a_known_model_that_is_not_there_names_the_command(home: Path) -> None:
+    with pytest.raises(NotPulled, match="xgen pull smollm2"):
+        load("smollm2")
+
+
+@pytest.mark.parametrize("act", [pull, load])
+def test_a_model_without_a_source_says_so(home: Path, act: Callable[[str], object]) -> None:
+    with pytest.raises(BadModel, match="cannot be pulled"):
+        act("xgen-7b-8k-inst")
+
+
+@pytest.mark.parametrize("name", ["qwen-0.6b", "", "no/such/folder", Path("no/such/folder")])
+def test_an_unknown_model_is_one_sentence(home: Path, name: str | Path) -> None:
+    with pytest.raises(BadModel):
+        load(name)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"device": "mps"}, {"device": "gpu"}, {"device": "cuda:99"}, {"device": "cpu", "dtype": "int3"}],
+)
+def test_a_device_or_type_that_is_not_there_is_one_sentence(
+    tiny_folder: Path, options: dict[str, str]
+) -> None:
+    with pytest.raises(XgenError, match="use "):
+        load(tiny_folder, **options)
+
+
+@pytest.mark.parametrize(("name", "dtype"), list(bundle_module.DTYPES.items()))
+def test_the_weights_are_the_files(tiny_folder: Path, name: str, dtype: torch.dtype) -> None:
+    loaded = load(str(tiny_folder), device="cpu", dtype=name)
+    assert loaded.dtype == dtype
+    stored = load_weights(tiny_folder, read_shape(tiny_folder / "config.json"))
+    for key, parameter in loaded.model.named_parameters():
+        assert torch.equal(parameter, stored.pop(key).to(dtype))
+        assert not parameter.requires_grad
+    assert not stored
+
+
+def test_ends_end_and_the_nameless_stay_hidden(tiny_folder: Path) -> None:
+    loaded = load(tiny_folder, **FP32)
+    specials = loaded.tokenizer.special_ids
+    assert loaded.end_ids == {specials["<|im_end|>"], specials["<|endoftext|>"]}
+    assert loaded.hidden_ids == {specials["<|im_start|>"], specials["<tool_call>"], *range(N_TOKENS, 320)}
+    assert loaded.card.licence == "unknown licence"
+
+
+def test_a_loaded_model_takes_a_conversation(tiny_folder: Path) -> None:
+    loaded = load(tiny_folder, **FP32)
+    ids = loaded.tokenizer.encode_markup(loaded.template.render([Message("user", "the reader")]))
+    logits = loaded.model.logits(loaded.model(torch.tensor([ids])))
+    assert logits.shape == (1, len(ids), 320)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", ["smollm2", "qwen-0.5b"])
+def test_against_llamacpp_replies(name: str, pulled: Callable, golden: Callable) -> None:
+    """Each token of its greedy replies is our first choice too, but where its own choice was a close one."""
+    loaded = load(pulled(name), **FP32)
+    for case in golden(f"llamacpp_{name}.json")["replies"]:
+        ids = torch.tensor([case["prompt_ids"] + case["ids"][:-1]])
+        with torch.inference_mode():
+            hidden = loaded.model(ids)[0, len(case["prompt_ids"]) - 1 :]
+            choices = loaded.model.logits(hidden).argmax(-1).tolist()
+        clear = [margin > 0.02 for margin in case["margins"]]
+        assert sum(clear) >= 0.9 * len(clear)
+        for ours, theirs, is_clear in zip(choices, case["ids"], clear, strict=True):
+            assert ours == theirs or not is_clear, case["question"]
+
+
+@pytest.mark.parametrize("ends", [None, [], "2", [2, 320], [-1]])
+def test_a_folder_that_does_not_say_what_ends_a_reply_is_refused(tiny_folder: Path, ends: object) -> None:
+    for name in ("generation_config.json", "config.json"):
+        table = json.loads((tiny_folder / name).read_text())
+        (tiny_folder / name).write_text(json.dumps(table | {"eos_token_id": ends}))
+    with pytest.raises(BadModel, match="eos_token_id"):
+        load(tiny_folder, **FP32)
+
+
+def test_the_ends_of_the_configuration_will_do(tiny_folder: Path) -> None:
+    (tiny_folder / "generation_config.json").unlink()
+    table = json.loads((tiny_folder / "config.json").read_text())
+    (tiny_folder / "config.json").write_text(json.dumps(table | {"eos_token_id": 2}))
+    assert load(tiny_folder, **FP32).end_ids == {2}
+
+
+def test_more_ids_than_rows_are_refused(tiny_folder: Path) -> None:
+    table = json.loads((tiny_folder / "config.json").read_text())
+    (tiny_folder / "config.json").write_text(json.dumps(table | {"vocab_size": 290}))
+    with pytest.raises(BadModel, match=f"{N_TOKENS} ids for 290 rows"):
+        load(tiny_folder, **FP32)
+
+
+@pytest.mark.parametrize("faster", [torch.bfloat16, torch.float32])
+def test_the_faster_type_is_taken(faster: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xgen.engine.machine._product_s", lambda dtype: 1.0 if dtype == faster else 2.0)
+    assert compute_dtype(torch.device("cpu")) == faster
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((9, 0), torch.bfloat16), ((7, 5), torch.float16)])
+def test_a_card_without_bf16_takes_fp16(
+    capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert compute_dtype(torch.device("cuda")) == dtype
+
+
+def test_a_bundle_is_not_changed_by_accident(tiny_folder: Path) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load(tiny_folder, **FP32).folder = Path()  # type: ignore[misc]
