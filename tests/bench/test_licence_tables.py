@@ -60,6 +60,7 @@ def test_law_the_names_put_into_an_answer_are_found_in_it(data: st.DataObject) -
 def test_a_name_inside_a_longer_one_does_not_count() -> None:
     names = ("Alder-7B", "Alder-7B-8k-inst", "Alder-7B-inst")
     assert names_in("Alder-7B-8k-inst", names) == {"Alder-7B-8k-inst"}
+    assert names_in("Old-Alder-7B and Alder-7Bx", names) == set()
     assert names_in("**Alder-7B**, (Alder-7B-inst)", names) == {"Alder-7B", "Alder-7B-inst"}
 
 
