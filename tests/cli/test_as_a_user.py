@@ -1,21 +1,15 @@
 """The command as a user runs it: a process, a real model on disk, and a network that must not be touched."""
 
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from xgen.files import cache_folder
-
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.skipif(
-        not (cache_folder() / "models" / "smollm2").is_dir(),
-        reason="smollm2 is not on disk; `make test` pulls it",
-    ),
-]
+pytestmark = pytest.mark.model
 TOUCHED_THE_NETWORK = 99
 OFFLINE = f"""
 import os, socket
@@ -33,7 +27,8 @@ The work was paid for by the town of Brelle and finished on 3 May 2021.
 
 
 @pytest.fixture
-def survey(tmp_path: Path) -> Path:
+def survey(tmp_path: Path, pulled: Callable[[str], Path]) -> Path:
+    pulled("smollm2")
     path = tmp_path / "survey.txt"
     path.write_text(TEXT, encoding="utf-8")
     return path
@@ -80,8 +75,20 @@ def test_a_window_that_is_too_small_names_the_numbers(survey: Path) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_chat_in_a_pipe_streams_each_turn(survey: Path) -> None:
-    ended = xgen("chat", str(survey), stdin="Who led the survey?\nThank you.\n/reset\nHello!\n")
-    assert ended.returncode == 0, ended.stderr
-    assert len(ended.stdout.splitlines()) >= 3
-    assert "<|" not in ended.stdout
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process there")
+def test_chat_streams_and_ctrl_c_ends_it_at_once(survey: Path) -> None:
+    command = [sys.executable, "-c", OFFLINE, "chat", str(survey), "--model", "smollm2"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as talk:
+        assert talk.stdin is not None
+        assert talk.stdout is not None
+        talk.stdin.write("Tell the story of the survey, in many words.\n")
+        talk.stdin.flush()
+        first = talk.stdout.read(1)
+        talk.send_signal(signal.SIGINT)
+        rest, said = talk.communicate()
+    assert first.isprintable()
+    assert "<|" not in first + rest
+    assert len(rest) < 1000, "it went on after Ctrl-C"
+    assert (talk.returncode, said.count("\n")) == (130, 1)
+    assert "interrupted" in said

@@ -25,8 +25,8 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def pulled(home: Path, reader, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names that were pulled; qwen-0.5b is away until then."""
+def pulls(home: Path, reader, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names that were pulls; qwen-0.5b is away until then."""
     names: list[str] = []
     (cache_folder() / "models" / "qwen-0.5b").rmdir()
     (home / "a.txt").write_text("Heron stands in the reeds.")
@@ -34,38 +34,38 @@ def pulled(home: Path, reader, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_a_script_is_told_the_command(run_xgen: Callable, pulled: list[str]) -> None:
+def test_a_script_is_told_the_command(run_xgen: Callable, pulls: list[str]) -> None:
     ended = run_xgen("read", "a.txt")
-    assert (ended.code, ended.out, pulled) == (2, "", [])
+    assert (ended.code, ended.out, pulls) == (2, "", [])
     assert "`xgen pull qwen-0.5b` (491 MB)" in ended.err
 
 
 @pytest.mark.parametrize(("reply", "expected"), [("y\n", ["qwen-0.5b"]), ("n\n", []), ("", [])])
 def test_a_person_is_asked(
-    run_xgen: Callable, at_terminal: Callable, pulled: list[str], reply: str, expected: list[str]
+    run_xgen: Callable, at_terminal: Callable, pulls: list[str], reply: str, expected: list[str]
 ) -> None:
     at_terminal(reply)
     ended = run_xgen("read", "a.txt")
-    assert pulled == expected
+    assert pulls == expected
     assert ended.code == (0 if expected else 2)
     assert "491 MB" in ended.err
 
 
-def test_offline_asks_nobody(run_xgen: Callable, at_terminal: Callable, pulled: list[str]) -> None:
+def test_offline_asks_nobody(run_xgen: Callable, at_terminal: Callable, pulls: list[str]) -> None:
     at_terminal("y\n")
     ended = run_xgen("read", "a.txt", "--offline")
-    assert (ended.code, pulled) == (2, [])
+    assert (ended.code, pulls) == (2, [])
     assert "(y/n)" not in ended.err
 
 
 @pytest.mark.parametrize("name", ["qwen-5b", "./nowhere", "xgen-7b-8k-inst"])
-def test_what_cannot_be_had_is_said(run_xgen: Callable, pulled: list[str], name: str) -> None:
+def test_what_cannot_be_had_is_said(run_xgen: Callable, pulls: list[str], name: str) -> None:
     ended = run_xgen("read", "a.txt", "--model", name)
-    assert (ended.code, pulled) == (2, [])
+    assert (ended.code, pulls) == (2, [])
     assert ended.err.count("\n") == 1
 
 
-def test_a_folder_is_a_model(run_xgen: Callable, pulled: list[str], home: Path) -> None:
+def test_a_folder_is_a_model(run_xgen: Callable, pulls: list[str], home: Path) -> None:
     (home / "mine").mkdir()
     for name in ("mine", "./mine", str(home / "mine")):
         assert run_xgen("read", "a.txt", "--model", name).code == 0
