@@ -1,5 +1,6 @@
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgen.read.summarize import Similarity, candidates, centrality, shares, summarize
+from xgen.read.summarize import Similarity, candidates, centrality, choose, shares, summarize
 from xgen.text.document import Document
 from xgen.text.sentences import sentence_spans
 
@@ -126,11 +127,55 @@ def test_headings_rows_and_stubs_are_passed_over() -> None:
     assert set(chosen) <= set(TOPIC.strip().splitlines())
 
 
-def test_a_sentence_that_leans_brings_the_one_before_it_or_stays_out() -> None:
-    lines = TOPIC.strip().splitlines()
-    leaning = "However, it was closed for ships and pilots of the harbour in that winter."
-    chosen = texts(of("\n".join([*lines[:4], leaning, *lines[4:]])), 3)
-    assert leaning not in chosen
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("However, the pilots of the harbour guide every ship.", True),
+        ("As first published they named another harbour for the ships.", True),
+        ("For example, a pilot of the harbour guides the ships.", True),
+        ("- A pilot of the harbour guides the ships.", True),
+        ('Go now," said the pilot of the harbour to the captain.', True),
+        ("Doch der Hafen von Velm ist im Winter geschlossen.", True),
+        ("但是长城的大部分已经倒塌了。", True),
+        ("Die Lotsen des Hafens von Velm begleiten jedes Schiff.", False),
+        ('"Go now," said the pilot of the harbour to the captain.', False),
+        ("Pilots of the harbour say that they guide every ship.", False),
+        ("长城的大部分已经倒塌了。", False),
+    ],
+)
+def test_a_sentence_leans_as_a_person_would_say(sentence: str, expected: bool) -> None:
+    (candidate,) = candidates(sentence, [(0, len(sentence))])
+    assert candidate.leans is expected
+
+
+def test_a_leaning_sentence_is_worth_less_until_the_one_before_is_chosen() -> None:
+    text = TOPIC.strip()
+    sentences = candidates(text, sentence_spans(text))
+    best, *others = choose(sentences, [len(sentences)])
+    leaning = [replace(s, leans=i == best) for i, s in enumerate(sentences)]
+    assert choose(leaning, [1]) != [best]
+    follower = next(i for i in others if sentences[i].number == sentences[best].number + 1)
+    leaning = [replace(s, leans=i == follower) for i, s in enumerate(sentences)]
+    assert choose(leaning, [len(sentences)]) == [best, *others], "it rests on the one chosen first"
+
+
+def test_a_document_is_covered_though_one_part_has_the_most_central_sentences() -> None:
+    lines = [
+        f"Ship number {i} left the harbour with cargo{i} in the month{i} of that year{i}." for i in range(30)
+    ]
+    text = "\n".join([*TOPIC.strip().splitlines(), *lines])
+    places = [s.citation.start / len(text) for s in summarize(of(text), 6).sentences if s.citation]
+    assert max(places) > 0.5
+
+
+def test_the_first_of_equals_is_the_first() -> None:
+    assert texts(of("\n".join(MINOR.strip().splitlines() + TOPIC.strip().splitlines())), 1)[0] in MINOR
+    assert texts(of(f"{TOPIC}{MINOR}"), 1)[0] in TOPIC
+
+
+def test_formulas_are_no_sentences() -> None:
+    formula = "(12) 3.14 * 17 + 8 / 22 - 4 = 19 ** 2 ."
+    assert formula not in texts(of(f"{TOPIC}\n\n{formula}\n"), 30)
 
 
 def test_list_marks_are_left_out_of_what_is_quoted() -> None:
@@ -179,7 +224,7 @@ def test_coverage_counts_what_was_read() -> None:
     document = Document("a.pdf", "".join(pages), (0, len(pages[0])), dropped=("page 3 has no text layer",))
     summary = summarize([document], 20)
     assert summary.coverage.startswith(
-        "all 9 sentences on 2 pages were read, 1 heading, row or fragment passed over "
+        "all 9 sentences on 2 pages were read, 1 heading, row or short line passed over "
         "(page 3 has no text layer); the "
     )
     assert summary.coverage.endswith(" of 10")

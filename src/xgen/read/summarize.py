@@ -48,8 +48,8 @@ class Candidate:
     """A sentence that may be chosen: `text[start:end]` of document `document` (from 0).
 
     `number` counts the document's sentences and `part` (from 0) its tenths; `terms` are the
-    sentence's words, and `leans` says that it opens with a word such as "However" or "It", which
-    points at the sentence before.
+    sentence's words, and `leans` says that something in it, such as "However" or "It" at the
+    beginning, points at the sentence before.
     """
 
     document: int
@@ -109,9 +109,11 @@ mas porém ele ela eles elas isso isto
 maar dus hij zij ze deze dit
 но и а однако поэтому он она оно они это этот эта эти его её их
 """
+_PRONOUNS = frozenset(["he", "she", "they", "il", "elle", "ils", "elles", "él", "ella", "он", "она", "они"])
 _LEANING_BEGINNINGS = """
 the other|the latter|the former|the two|the same|which of|in addition|in contrast|by contrast|for example
-for instance|as a result|zum beispiel|im gegensatz|par exemple|en effet|por ejemplo|ad esempio|por exemplo
+the first is|the second is|the third is|the fourth is|the fifth is|the last is|for instance|as a result
+zum beispiel|im gegensatz|par exemple|en effet|por ejemplo|ad esempio|por exemplo
 但|而|因此|所以|然而|不过|它|他|她|这|那|此|しかし|また|そして|これ|それ|その|この|彼|だから
 """
 _LEANING_WORDS = frozenset(_LEANING.split())
@@ -139,10 +141,21 @@ def _candidate(text: str, document: int, number: int, span: tuple[int, int]) -> 
     mark = _LIST_MARK.match(text, start, end)
     start = mark.end() if mark else start
     opening = text[start:end].lstrip(_OPENING).casefold()
-    first = words(opening.partition(" ")[0])[:1]
-    leans = bool(mark) or opening.startswith(_LEANING_OPENINGS) or not _LEANING_WORDS.isdisjoint(first)
+    first, *next_few = opening.split()[:4] or [""]
+    leans = (
+        bool(mark)
+        or opening.startswith(_LEANING_OPENINGS)
+        or not _LEANING_WORDS.isdisjoint(words(first)[:1])
+        or not _PRONOUNS.isdisjoint(next_few)
+        or _is_cut_from_speech(text[start:end])
+    )
     part = N_PARTS * start // len(text)
     return Candidate(document, part, number, start, end, tuple(words(text[start:end])), leans)
+
+
+def _is_cut_from_speech(sentence: str) -> bool:
+    """Whether a quotation begins or ends outside the sentence."""
+    return sentence.count('"') % 2 == 1 or sentence.count("“") > sentence.count("”") > 0
 
 
 def _is_whole(text: str, line: Candidate) -> bool:
@@ -310,7 +323,7 @@ def _coverage(
         read = f"{name}its only sentence{pages} was read"
     if n_lines > n_sentences:
         passed_over = _count(
-            n_lines - n_sentences, "heading, row or fragment", "headings, rows and fragments"
+            n_lines - n_sentences, "heading, row or short line", "headings, rows and short lines"
         )
         read += f", {passed_over} passed over"
     if document.dropped:
