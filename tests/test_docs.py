@@ -91,7 +91,7 @@ def run(words: list[str], block: Block, folder: Path) -> None:
     ended = subprocess.run(
         words,
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
         input=block.code,
         capture_output=True,
         text=True,

@@ -1,6 +1,7 @@
 """The command as a user runs it: a process, a real model on disk, and a network that must not be touched."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 pytestmark = pytest.mark.model
 TOUCHED_THE_NETWORK = 99
+# One thread: two of them wait for each other many times longer where other processes want the same cores.
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 OFFLINE = f"""
 import os, socket
 def refuse(*words, **options): os._exit({TOUCHED_THE_NETWORK})
@@ -36,7 +39,9 @@ def survey(tmp_path: Path, pulled: Callable[[str], Path]) -> Path:
 
 def xgen(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", OFFLINE, *words, "--model", "smollm2"]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, encoding="utf-8")
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, encoding="utf-8", env=ONE_THREAD
+    )
 
 
 def test_json_answers_stand_in_the_document(survey: Path) -> None:
@@ -79,7 +84,9 @@ def test_a_window_that_is_too_small_names_the_numbers(survey: Path) -> None:
 def test_chat_streams_and_ctrl_c_ends_it_at_once(survey: Path) -> None:
     command = [sys.executable, "-c", OFFLINE, "chat", str(survey), "--model", "smollm2"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as talk:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", env=ONE_THREAD
+    ) as talk:
         assert talk.stdin is not None
         assert talk.stdout is not None
         talk.stdin.write("Tell the story of the survey, in many words.\n")
