@@ -5,6 +5,7 @@ import unicodedata
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def harmless(text: str) -> str:
@@ -13,9 +14,17 @@ def harmless(text: str) -> str:
 
 
 def print_text(text: str) -> None:
-    """Print a text, wrapped at words on a terminal and as it is in a pipe."""
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
-    console.print(harmless(text))
+    """Print a text: as it is in a pipe, wrapped at words with each line's indent kept on a terminal."""
+    text = harmless(text)
+    if not sys.stdout.isatty():
+        print(text)
+        return
+    console = Console()
+    for line in text.split("\n"):
+        words = line.lstrip(" ")
+        indent = len(line) - len(words)
+        for row in Text(words).wrap(console, console.width - indent) or [Text()]:
+            print(" " * indent + row.plain.rstrip())
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
