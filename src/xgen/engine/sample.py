@@ -1,14 +1,14 @@
 """From logits to an id: the likeliest, or a draw."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
 
 
-def greedy(hidden_ids: Sequence[int] = ()) -> Callable[[Tensor], int]:
+def greedy(hidden_ids: Collection[int] = ()) -> Callable[[Tensor], int]:
     """Choose the likeliest id; `hidden_ids` never."""
-    hidden = torch.tensor(hidden_ids, dtype=torch.long)
+    hidden = torch.tensor(list(hidden_ids), dtype=torch.long)
 
     def choose(logits_V: Tensor) -> int:
         return int(without(logits_V, hidden).argmax())
@@ -17,7 +17,7 @@ def greedy(hidden_ids: Sequence[int] = ()) -> Callable[[Tensor], int]:
 
 
 def sampler(
-    temperature: float, top_k: int = 0, top_p: float = 1.0, seed: int = 0, hidden_ids: Sequence[int] = ()
+    temperature: float, top_k: int = 0, top_p: float = 1.0, seed: int = 0, hidden_ids: Collection[int] = ()
 ) -> Callable[[Tensor], int]:
     """Draw an id from softmax(logits / temperature), cut to the `top_k` likeliest and `top_p` of mass.
 
@@ -26,7 +26,7 @@ def sampler(
     """
     if temperature <= 0:
         raise ValueError("temperature must be positive; greedy() takes the likeliest")
-    hidden = torch.tensor(hidden_ids, dtype=torch.long)
+    hidden = torch.tensor(list(hidden_ids), dtype=torch.long)
     generator = torch.Generator().manual_seed(seed)
 
     def choose(logits_V: Tensor) -> int:

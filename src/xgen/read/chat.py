@@ -1,0 +1,88 @@
+"""A conversation of several turns, with documents in its first one; read parts are never read twice."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from xgen.bundle import Bundle
+from xgen.engine.cache import Cache
+from xgen.engine.generate import generate, prefill
+from xgen.engine.sample import greedy
+from xgen.errors import TooLong
+from xgen.text.chat import Message
+from xgen.text.document import Document
+
+SYSTEM = "You are a helpful assistant. Where documents are given, you answer from what they say."
+MAX_REPLY_TOKENS = 512
+
+
+class Chat:
+    """Turns so far and the cache of their ids; a new prompt reuses its longest common prefix."""
+
+    def __init__(self, bundle: Bundle, system: str | None = None, documents: Sequence[Document] = ()) -> None:
+        self.bundle = bundle
+        self.system = SYSTEM if system is None else system
+        self.documents = list(documents)
+        self.turns: list[Message] = []
+        self._cache: Cache | None = None
+        self._cached_ids: list[int] = []
+
+    def add(self, document: Document) -> None:
+        """Put one more document before the conversation."""
+        self.documents.append(document)
+
+    def reset(self) -> None:
+        """Forget the turns and the documents."""
+        self.turns.clear()
+        self.documents.clear()
+
+    def send(self, text: str, max_reply_tokens: int = MAX_REPLY_TOKENS) -> Iterator[str]:
+        """The reply to `text`, in pieces as they are certain; never half a character.
+
+        Raises TooLong if the conversation with its documents does not fit the window; the turn is
+        then not kept.
+        """
+        asked = Message("user", text)
+        ids = self.bundle.tokenizer.encode_markup(self.bundle.template.render(self._messages(asked)))
+        window = self.bundle.shape.max_seq_len
+        if len(ids) + max_reply_tokens > window:
+            raise TooLong(
+                "the conversation",
+                f"it has {len(ids):,} tokens with its documents, and the window of {window:,} keeps "
+                f"{max_reply_tokens:,} for the reply",
+                "use /reset, fewer documents, or `xgen read`, which takes documents of any length",
+            )
+        cache, logits = self._read(ids, max_reply_tokens)
+        stream, written, said = self.bundle.tokenizer.stream(), list[int](), list[str]()
+        choose = greedy(self.bundle.hidden_ids)
+        for token in generate(
+            self.bundle.model, cache, logits, choose, self.bundle.end_ids, max_reply_tokens
+        ):
+            written.append(token)
+            if piece := stream(token):
+                said.append(piece)
+                yield piece
+        if rest := stream.rest():
+            said.append(rest)
+            yield rest
+        self._cached_ids = (ids + written)[: cache.length]
+        self.turns += [asked, Message("assistant", "".join(said))]
+
+    def _messages(self, asked: Message) -> list[Message]:
+        turns = [*self.turns, asked]
+        if self.documents:
+            texts = "\n\n".join(f"Document {d.path}:\n{d.text}" for d in self.documents)
+            turns[0] = Message("user", f"{texts}\n\n{turns[0].content}")
+        return [Message("system", self.system), *turns]
+
+    def _read(self, ids: list[int], spare: int) -> tuple[Cache, Tensor]:
+        if self._cache is None or self._cache.capacity < len(ids) + spare:
+            capacity = min(2 * (len(ids) + spare), self.bundle.shape.max_seq_len)
+            self._cache, self._cached_ids = Cache.empty(self.bundle.model, capacity), []
+        common = 0
+        for ours, theirs in zip(self._cached_ids, ids[:-1], strict=False):
+            if ours != theirs:
+                break
+            common += 1
+        self._cache.cut(common)
+        return self._cache, prefill(self.bundle.model, self._cache, ids[common:])

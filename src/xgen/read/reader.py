@@ -1,0 +1,145 @@
+"""The three-line use: a loaded model that reads documents, answers, summarizes, chats."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from xgen.bundle import Bundle
+from xgen.errors import XgenError
+from xgen.read.answer import Answer, DocumentReport, Reading, Summary
+from xgen.read.ask import SPARE_TOKENS, Asker
+from xgen.read.chat import Chat
+from xgen.read.prompt import document_ids
+from xgen.read.select import Passage, rank_passages
+from xgen.read.sources import Sources
+from xgen.read.summarize import summarize as summary_of
+from xgen.read.window import How, plan, tokens_inside, window_for
+from xgen.show import progress
+from xgen.text.document import Document
+
+MAX_ANSWER_TOKENS = 64
+
+
+class Reader:
+    """A model ready to read. Make one with `xgen.load`."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    def ask(
+        self,
+        documents: Document | Sequence[Document],
+        question: str,
+        quote: bool = False,
+        how: How | None = None,
+        window: int | None = None,
+        max_answer_tokens: int = MAX_ANSWER_TOKENS,
+    ) -> Answer:
+        """Answer one question about one or more documents; see `read`."""
+        listed = [documents] if isinstance(documents, Document) else documents
+        reading = self.read(
+            listed, [question], quote=quote, how=how, window=window, max_answer_tokens=max_answer_tokens
+        )
+        return reading.answers[0]
+
+    def summarize(self, documents: Document | Sequence[Document], n_sentences: int | None = None) -> Summary:
+        """Summarize documents by their own sentences, each with its place."""
+        return summary_of([documents] if isinstance(documents, Document) else documents, n_sentences)
+
+    def read(
+        self,
+        documents: Sequence[Document],
+        questions: Sequence[str] = (),
+        summarize: bool = False,
+        quote: bool = False,
+        how: How | None = None,
+        window: int | None = None,
+        max_answer_tokens: int = MAX_ANSWER_TOKENS,
+        quiet: bool = False,
+    ) -> Reading:
+        """Read documents once, then summarize them and answer the questions, in the order asked.
+
+        With `quote` an answer is a span of the documents, written under that constraint, or None.
+        `how` is "whole", "select", "head" or "tail", by default the way that measures better for the
+        model; `window` is in tokens. Raises TooLong if `how` is "whole" and the documents do not fit,
+        XgenError for no document, an empty question or a number out of range.
+        """
+        _require_sound(documents, questions, max_answer_tokens)
+        started = time.perf_counter()
+        sources = Sources.of(documents)
+        _, offsets = self.bundle.tokenizer.encode_with_offsets(sources.text)
+        card = self.bundle.card
+        limit = window_for(self.bundle.shape.max_seq_len, window)
+        reserve = len(document_ids(self.bundle, "")) + SPARE_TOKENS // 4
+        decided = plan(sources, offsets, how, _default(card.default_read), limit, reserve)
+        timing = {"text": time.perf_counter() - started}
+        summary = None
+        if summarize:
+            started = time.perf_counter()
+            summary = summary_of(documents)
+            timing["summary"] = time.perf_counter() - started
+        answers: list[Answer] = []
+        passages: set[Passage] = set()
+        started = time.perf_counter()
+        with ExitStack() as stack:
+            n_read = decided.whole.n_tokens if decided.whole else 0
+            hidden = quiet or not n_read or not questions
+            advance = stack.enter_context(progress("reading", n_read, "tok", quiet=hidden))
+            asker = Asker(self.bundle, sources, rank_passages(sources, offsets), decided.whole, advance)
+            for question in questions:
+                answers.append(asker.ask(question, quote, max_answer_tokens))
+            passages = asker.passages_read
+        if questions:
+            timing["answers"] = time.perf_counter() - started
+        if decided.whole is not None:
+            passages.add(decided.whole)
+        if summarize:
+            passages = {Passage(0, len(sources.text), len(offsets))}
+        return Reading(
+            model=card.name,
+            how=decided.how,
+            why=decided.why,
+            documents=_reports(sources, offsets, passages),
+            summary=summary,
+            answers=tuple(answers),
+            timing={name: round(seconds, 3) for name, seconds in timing.items()},
+        )
+
+    def chat(self, system: str | None = None, documents: Sequence[Document] = ()) -> Chat:
+        """Start a conversation, with documents to talk about if there are any."""
+        return Chat(self.bundle, system, documents)
+
+
+def _default(way: str) -> How:
+    return "whole" if way == "whole" else "select"
+
+
+def _reports(
+    sources: Sources, offsets: Sequence[tuple[int, int]], passages: set[Passage]
+) -> tuple[DocumentReport, ...]:
+    """How many tokens of each document stand in the passages that were read."""
+    reports = []
+    for index, document in enumerate(sources.documents):
+        begin, end = sources.bounds(index)
+        inside, reached = 0, begin
+        for passage in sorted(passages, key=lambda p: p.start):
+            start, stop = max(passage.start, reached), min(passage.end, end)
+            if start < stop:
+                inside += tokens_inside(offsets, start, stop)
+                reached = stop
+        reports.append(
+            DocumentReport(document.path, tokens_inside(offsets, begin, end), inside, document.dropped)
+        )
+    return tuple(reports)
+
+
+def _require_sound(documents: Sequence[Document], questions: Sequence[str], max_answer_tokens: int) -> None:
+    if not documents:
+        raise XgenError("reading", "there is no document", "name at least one file")
+    for question in questions:
+        if not question.strip():
+            raise XgenError("--ask", "the question is empty", "write what you want to know")
+    if not 1 <= max_answer_tokens <= SPARE_TOKENS // 2:
+        raise XgenError(
+            "--max-answer-tokens", f"{max_answer_tokens} is out of range", f"use 1 to {SPARE_TOKENS // 2}"
+        )

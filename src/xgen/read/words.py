@@ -1,0 +1,28 @@
+"""Words as ranking sees them, in scripts with spaces and without."""
+
+import re
+import unicodedata
+
+_UNSPACED = (  # Thai and Lao, Burmese, Khmer, kana, Han
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_RUN = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
+_IS_UNSPACED = re.compile(f"[{_UNSPACED}]").match
+
+
+def words(text: str) -> list[str]:
+    """Case-folded words; runs of Han, kana, Thai and the like become pairs of characters."""
+    found: list[str] = []
+    for run in _RUN.findall(unicodedata.normalize("NFKC", text).casefold()):
+        if len(run) > 1 and _IS_UNSPACED(run):
+            found += [run[i : i + 2] for i in range(len(run) - 1)]
+        else:
+            found.append(run)
+    return found
+
+
+def unspaced(text: str) -> bool:
+    """Whether most letters of `text` belong to a script written without spaces between words."""
+    letters = [c for c in text if c.isalpha()]
+    return bool(letters) and sum(bool(_IS_UNSPACED(c)) for c in letters) * 2 > len(letters)
