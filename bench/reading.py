@@ -38,6 +38,7 @@ from xgen.text.document import Document
 
 if TYPE_CHECKING:
     from xgen.read.reader import Reader
+    from xgen.read.window import How
 
 ROOT = Path(__file__).parents[1]
 SETS_TO_CHOOSE_ON = ROOT / ".." / "shared" / "instruct"
@@ -93,18 +94,19 @@ def bm25(case: qs.Case, answer_tokens: int) -> list[Given]:
     return [Given(sentence) for sentence in best_sentences(case.text, [a.question.text for a in case.asked])]
 
 
-def by_reader(reader: "Reader", how: str, quote: bool) -> Method:
+def by_reader(reader: "Reader", how: "How", quote: bool) -> Method:
     """The product: one document opened, all its questions asked in one batch."""
 
     def ask(case: qs.Case, answer_tokens: int) -> list[Given]:
-        answers = reader.answer_all(
-            Document(path="bench", text=case.text),
+        reading = reader.read(
+            [Document(path="bench", text=case.text)],
             [a.question.text for a in case.asked],
             how=how,
             quote=quote,
             max_answer_tokens=answer_tokens,
+            quiet=True,
         )
-        return [Given(a.answer, a.found, a.score, a.prompt_tokens, a.answer_tokens) for a in answers]
+        return [Given(a.answer, a.found, a.score, a.prompt_tokens, a.answer_tokens) for a in reading.answers]
 
     return Method(f"{how} --quote" if quote else how, ask)
 

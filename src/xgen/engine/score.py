@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xgen.engine.cache import Cache
+from xgen.engine.cache import Cache, Rows, empty_buffers
 from xgen.engine.tree import ROOT, Tree
 from xgen.model.transformer import Transformer
 
@@ -18,38 +18,67 @@ def prefill_scored(model: Transformer, cache: Cache, ids: Sequence[int]) -> tupl
     on the CPU) of every id but the first, each given all before it.
     """
     device = model.embedding.weight.device
-    hidden = model(torch.tensor([list(ids)], device=device), cache=cache.buffers, start=cache.length)[0]
+    hidden_TM = model(torch.tensor([list(ids)], device=device), cache=cache.buffers, start=cache.length)[0]
     cache.length += len(ids)
-    logits_TV = model.logits(hidden)
-    targets = torch.tensor(list(ids[1:]), device=device)
-    logprobs = logits_TV[:-1].log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-    return logits_TV[-1], logprobs.cpu()
+    return model.logits(hidden_TM[-1]), _logprobs(model, hidden_TM, ids)
+
+
+@torch.inference_mode()
+def read_rows(
+    model: Transformer, texts: Sequence[Sequence[int]], n_scored: Sequence[int], spare: int
+) -> tuple[Rows, Tensor, list[Tensor]]:
+    """Read several texts side by side in one pass, with `spare` slots behind them.
+
+    Returns the rows, the logits [rows, V] behind each text, and for each the log-probabilities
+    (fp32, on the CPU) of its last `n_scored[b]` ids but the first of these.
+    """
+    device = model.embedding.weight.device
+    lengths = [len(text) for text in texts]
+    width = max(lengths)
+    padded = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)
+    rows = Rows(empty_buffers(model, len(texts), width + spare), lengths, width)
+    hidden_BTM = model(padded, cache=rows.buffers)
+    last = torch.tensor(lengths, device=device) - 1
+    logits_BV = model.logits(hidden_BTM[torch.arange(len(texts), device=device), last])
+    logprobs = [
+        _logprobs(model, hidden_BTM[b, length - n : length], text[length - n :])
+        for b, (text, length, n) in enumerate(zip(texts, lengths, n_scored, strict=True))
+    ]
+    return rows, logits_BV, logprobs
+
+
+def _logprobs(model: Transformer, hidden_TM: Tensor, ids: Sequence[int]) -> Tensor:
+    targets = torch.tensor(list(ids[1:]), device=hidden_TM.device)
+    logprobs_TV = model.logits(hidden_TM[:-1]).log_softmax(-1)
+    return logprobs_TV.gather(-1, targets[:, None])[:, 0].cpu()
 
 
 @torch.inference_mode()
 def score(
-    model: Transformer, cache: Cache, logits: Tensor, continuations: Sequence[Sequence[int]]
-) -> list[float]:
-    """The log-probability of each continuation of what the cache holds, all in one pass.
+    model: Transformer, rows: Rows, logits_BV: Tensor, continuations: Sequence[Sequence[int]]
+) -> list[list[float]]:
+    """The log-probability of each continuation behind each row's text, [rows][continuations].
 
-    `logits` [V] are those behind the cache. Every token of a continuation is predicted exactly
-    once, the first from `logits`. Raises ValueError for an empty continuation.
+    `logits_BV` are those behind the texts. Every token of a continuation is predicted exactly once,
+    the first from `logits_BV`. Raises ValueError for an empty continuation.
     """
     if not all(continuations):
         raise ValueError("an empty continuation has no score")
     ids: list[int] = []
     parents: list[int] = []
+    firsts: list[int] = []
     for continuation in continuations:
+        firsts.append(len(ids))
         for depth, token in enumerate(continuation):
             parents.append(len(ids) - 1 if depth else ROOT)
             ids.append(token)
-    before = Tree(model, cache).grow(ids, parents).log_softmax(-1)
-    first = logits.log_softmax(-1)
-    totals, node = [], 0
-    for continuation in continuations:
-        total = float(first[continuation[0]])
+    n_rows = len(rows.lengths)
+    after_BNV = Tree(model, rows).grow([ids] * n_rows, [parents] * n_rows).log_softmax(-1)
+    before_BV = logits_BV.log_softmax(-1)
+    totals = []
+    for first, continuation in zip(firsts, continuations, strict=True):
+        total_B = before_BV[:, continuation[0]]
         for depth in range(1, len(continuation)):
-            total += float(before[node + depth - 1, continuation[depth]])
-        totals.append(total)
-        node += len(continuation)
-    return totals
+            total_B = total_B + after_BNV[:, first + depth - 1, continuation[depth]]
+        totals.append(total_B.tolist())
+    return [list(row) for row in zip(*totals, strict=True)]

@@ -1,56 +1,65 @@
-"""Many continuations of one prefix at once: a tree of tokens behind a cache.
+"""Many continuations at once: behind every row a tree of tokens.
 
-Each node sees the cache, its ancestors and itself, so beams fork without copying keys and any
+Each node sees its row's text, its ancestors and itself, so beams fork without copying keys and any
 number of continuations share one pass (tree attention: Miao et al. 2024, SpecInfer).
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from xgen.engine.cache import Cache
+from xgen.engine.cache import Rows
 from xgen.model.transformer import Transformer
 
 ROOT = -1
-"""The parent of nodes that follow the cache directly."""
+"""The parent of nodes that follow their row's text directly."""
 
 
 class Tree:
-    """Nodes live in the cache's room behind `cache.length`, which stays where it is."""
+    """Nodes are written into the rows' slots behind `rows.width`, which stays where it is.
 
-    def __init__(self, model: Transformer, cache: Cache) -> None:
+    All rows have equally many nodes; what a row has no use for may be any id and is simply not looked at.
+    """
+
+    def __init__(self, model: Transformer, rows: Rows) -> None:
         self.model = model
-        self.cache = cache
-        self.depths: list[int] = []
-        self.seen_by: list[frozenset[int]] = []
+        self.rows = rows
+        self.n_nodes = 0
+        n_rows, room = len(rows.lengths), rows.capacity - rows.width
+        # the last line stands for ROOT: it sees no node and has depth -1
+        self.sees = np.zeros((n_rows, room + 1, room), dtype=bool)
+        self.depths = np.full((n_rows, room + 1), -1)
+        self.text = np.arange(rows.width) < np.array(rows.lengths)[:, None]
 
     @torch.inference_mode()
-    def grow(self, ids: Sequence[int], parents: Sequence[int]) -> Tensor:
-        """Add nodes `ids`; parents[i] is a node's number (also one of this call) or ROOT.
+    def grow(self, ids: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> Tensor:
+        """Add n nodes to each row; parents[b][i] is a node's number (also one of this call) or ROOT.
 
-        Returns logits [n, V] (fp32) of what follows each new node. New nodes are numbered on.
-        Raises ValueError when the cache has no room.
+        Returns logits [rows, n, V] (fp32) of what follows each new node. New nodes are numbered on.
+        Raises ValueError when the rows have no room.
         """
-        first = len(self.depths)
-        start = self.cache.length + first
-        if start + len(ids) > self.cache.capacity:
-            raise ValueError(f"{start + len(ids)} tokens, but the cache holds {self.cache.capacity}")
-        for node, parent in enumerate(parents, first):
-            self.depths.append(0 if parent == ROOT else self.depths[parent] + 1)
-            above: frozenset[int] = frozenset() if parent == ROOT else self.seen_by[parent]
-            self.seen_by.append(above | {node})
+        first, n_new = self.n_nodes, len(ids[0])
+        width, end = self.rows.width, self.rows.width + self.n_nodes + n_new
+        if end > self.rows.capacity:
+            raise ValueError(f"{end} tokens, but a row holds {self.rows.capacity}")
+        every = np.arange(len(self.rows.lengths))
+        for node, above in enumerate(np.array(parents).T, first):
+            self.sees[:, node] = self.sees[every, above]
+            self.sees[:, node, node] = True
+            self.depths[:, node] = self.depths[every, above] + 1
+        self.n_nodes += n_new
+        new = slice(first, self.n_nodes)
+        text = np.broadcast_to(self.text[:, None], (len(every), n_new, width))
+        mask_BTS = np.concatenate([text, self.sees[:, new, : self.n_nodes]], axis=2)
+        positions_BT = np.array(self.rows.lengths)[:, None] + self.depths[:, new]
         device = self.model.embedding.weight.device
-        mask_TS = torch.zeros(len(ids), start + len(ids), dtype=torch.bool)
-        mask_TS[:, : self.cache.length] = True
-        for row, seen in enumerate(self.seen_by[first:]):
-            mask_TS[row, [self.cache.length + node for node in seen]] = True
-        positions = torch.tensor([self.cache.length + depth for depth in self.depths[first:]])
-        hidden = self.model(
-            torch.tensor([list(ids)], device=device),
-            positions.to(device),
-            cache=self.cache.buffers,
-            start=start,
-            mask_TS=mask_TS.to(device),
+        hidden_BTM = self.model(
+            torch.tensor([list(row) for row in ids], device=device),
+            torch.from_numpy(positions_BT).to(device),
+            cache=self.rows.buffers,
+            start=width + first,
+            mask=torch.from_numpy(mask_BTS).to(device),
         )
-        return self.model.logits(hidden[0])
+        return self.model.logits(hidden_BTM)

@@ -1,8 +1,8 @@
 """Causal attention with grouped queries: written out, and the fast form for each device.
 
 Names end in their axes: B batch, H query heads, G key-value heads, T queries, S keys, D head_dim.
-`mask_TS` says which keys a query may see; without one the queries are the last T of S positions
-and each sees the keys up to its own.
+`mask` (bool, [T, S], or [B, T, S] where rows differ) says which keys a query may see; without one the
+queries are the last T of S positions and each sees the keys up to its own.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ ROWS = 256
 """Queries a block of `attend_cpu` takes: scores of one block stay in the caches of a CPU."""
 
 
-def attend_reference(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask_TS: Tensor | None) -> Tensor:
+def attend_reference(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
     """Attention as it is defined, in fp32 (Vaswani et al. 2017; grouped queries: Ainslie et al. 2023).
 
     Returns [B, H, T, D] in the dtype of the queries. The fast forms are tested against this one.
@@ -27,17 +27,16 @@ def attend_reference(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask_TS: Te
     k_BHSD = k_BGSD.repeat_interleave(n_groups, dim=1).float()
     v_BHSD = v_BGSD.repeat_interleave(n_groups, dim=1).float()
     scores_BHTS = q_BHTD.float() @ k_BHSD.transpose(-1, -2) * q_BHTD.shape[-1] ** -0.5
-    if mask_TS is None:
+    if mask is None:
         n_queries, n_keys = scores_BHTS.shape[-2:]
-        mask_TS = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q_BHTD.device).tril(
-            n_keys - n_queries
-        )
-    scores_BHTS = scores_BHTS.masked_fill(~mask_TS, float("-inf"))
+        ones = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q_BHTD.device)
+        mask = ones.tril(n_keys - n_queries)
+    scores_BHTS = scores_BHTS.masked_fill(~mask[..., None, :, :], float("-inf"))
     out_BHTD: Tensor = scores_BHTS.softmax(-1) @ v_BHSD
     return out_BHTD.to(q_BHTD.dtype)
 
 
-def attend_cpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask_TS: Tensor | None) -> Tensor:
+def attend_cpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
     """Attention by row blocks of plain matrix products; what a block cannot see is not computed.
 
     The heads that share their keys form one product. Products of many rows run in the queries'
@@ -53,11 +52,11 @@ def attend_cpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask_TS: Tensor |
     first = n_keys - n_queries
     for row in range(0, n_queries, ROWS):
         n_rows = min(ROWS, n_queries - row)
-        seen = n_keys if mask_TS is not None else first + row + n_rows
+        seen = n_keys if mask is not None else first + row + n_rows
         rows = q_BGHTD[:, :, :, row : row + n_rows].reshape(n_batch, n_kv_heads, -1, head_dim)
         scores = (rows @ k_BGDS[..., :seen]).unflatten(2, (-1, n_rows))
-        if mask_TS is not None:
-            scores.masked_fill_(~mask_TS[row : row + n_rows], float("-inf"))
+        if mask is not None:
+            scores.masked_fill_(~mask[..., None, None, row : row + n_rows, :], float("-inf"))
         elif n_rows > 1:
             future = torch.ones(n_rows, n_rows, dtype=torch.bool).triu(1)
             scores[..., seen - n_rows :].masked_fill_(future, float("-inf"))
@@ -67,13 +66,13 @@ def attend_cpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask_TS: Tensor |
     return out_BGHTD.flatten(1, 2).reshape(n_batch, n_heads, n_queries, head_dim).to(q_BHTD.dtype)
 
 
-def attend_gpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask_TS: Tensor | None) -> Tensor:
+def attend_gpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
     """Attention through torch's fused kernels (FlashAttention where there is no mask)."""
     n_queries, n_keys = q_BHTD.shape[2], k_BGSD.shape[2]
-    if mask_TS is not None:
+    if mask is not None:
         n_groups = q_BHTD.shape[1] // k_BGSD.shape[1]
         k_BHSD, v_BHSD = (x.repeat_interleave(n_groups, dim=1) for x in (k_BGSD, v_BGSD))
-        return scaled_dot_product_attention(q_BHTD, k_BHSD, v_BHSD, attn_mask=mask_TS)
+        return scaled_dot_product_attention(q_BHTD, k_BHSD, v_BHSD, attn_mask=mask[..., None, :, :])
     if n_queries == 1:
         return scaled_dot_product_attention(q_BHTD, k_BGSD, v_BGSD, enable_gqa=True)
     if n_queries == n_keys:

@@ -55,7 +55,7 @@ class Layer(nn.Module):
         attend: Attend,
         buffers: tuple[Tensor, Tensor] | None,
         start: int,
-        mask_TS: Tensor | None,
+        mask: Tensor | None,
     ) -> Tensor:
         """[B, T, M] -> [B, T, M]; new keys and values go into `buffers` at `start`, if given."""
         h_BTM = self.attention_norm(x_BTM)
@@ -67,7 +67,7 @@ class Layer(nn.Module):
             buffers[0][:, :, start:end] = k_BGSD
             buffers[1][:, :, start:end] = v_BGSD
             k_BGSD, v_BGSD = buffers[0][:, :, :end], buffers[1][:, :, :end]
-        out_BHTD = attend(q_BHTD, k_BGSD, v_BGSD, mask_TS)
+        out_BHTD = attend(q_BHTD, k_BGSD, v_BGSD, mask)
         x_BTM = x_BTM + self.o(out_BHTD.transpose(1, 2).flatten(2))
         h_BTM = self.ffn_norm(x_BTM)
         x_BTM = x_BTM + self.down(silu(self.gate(h_BTM)) * self.up(h_BTM))
@@ -96,24 +96,24 @@ class Transformer(nn.Module):
     def forward(
         self,
         ids_BT: Tensor,
-        positions_T: Tensor | None = None,
+        positions: Tensor | None = None,
         cache: KeysValues | None = None,
         start: int = 0,
-        mask_TS: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Final hidden states [B, T, M] of the tokens `ids_BT` (int64).
 
         With a `cache`, its first `start` tokens are seen too and the new keys and values are
-        written behind them. `positions_T` defaults to start, start + 1, ...; `mask_TS` (bool)
-        over `start + T` keys replaces the causal rule.
+        written behind them. `positions` ([T], or [B, T] where rows differ) default to start,
+        start + 1, ...; `mask` over `start + T` keys replaces the causal rule (attention.py).
         """
-        if positions_T is None:
-            positions_T = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device)
+        if positions is None:
+            positions = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device)
         x_BTM = self.embedding(ids_BT)
-        rotation = rotary(self.shape, positions_T, x_BTM.dtype)
+        rotation = rotary(self.shape, positions, x_BTM.dtype)
         for index, layer in enumerate(self.layers):
             buffers = None if cache is None else cache[index]
-            x_BTM = layer(x_BTM, rotation, self.attend, buffers, start, mask_TS)
+            x_BTM = layer(x_BTM, rotation, self.attend, buffers, start, mask)
         hidden_BTM: Tensor = self.norm(x_BTM)
         return hidden_BTM
 
@@ -123,16 +123,20 @@ class Transformer(nn.Module):
         return linear(hidden, weight).float()
 
 
-def rotary(shape: Shape, positions_T: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, D] of the rotary angles, computed in fp32 (RoFormer, section 3.4)."""
-    half = torch.arange(0, shape.head_dim, 2, device=positions_T.device, dtype=torch.float32)
+def rotary(shape: Shape, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary angles, computed in fp32 (RoFormer, section 3.4).
+
+    Positions [T] or [B, T] give [1, T, D] or [B, 1, T, D], the same for every head.
+    """
+    half = torch.arange(0, shape.head_dim, 2, device=positions.device, dtype=torch.float32)
     frequencies = 1.0 / shape.rope_theta ** (half / shape.head_dim)
-    angles_TD = torch.outer(positions_T.float(), frequencies).repeat(1, 2)
-    return angles_TD.cos().to(dtype), angles_TD.sin().to(dtype)
+    angles = positions[..., None, :, None].float() * frequencies
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotate(x_BHTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Rotate each pair (i, i + D/2) of [B, H, T, D] by its position's angle."""
-    cos_TD, sin_TD = rotation
+    cos, sin = rotation
     first, second = x_BHTD.chunk(2, dim=-1)
-    return x_BHTD * cos_TD + torch.cat((-second, first), dim=-1) * sin_TD
+    return x_BHTD * cos + torch.cat((-second, first), dim=-1) * sin

@@ -5,14 +5,17 @@ weighed against each other and against "not in the document". With `quote` the b
 without, the model answers freely and each of its sentences is held against the text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
 
 from xgen.bundle import Bundle
-from xgen.engine.cache import Cache
+from xgen.engine.cache import Cache, Rows
 from xgen.engine.generate import generate, prefill
 from xgen.engine.sample import greedy
-from xgen.engine.score import prefill_scored, score
+from xgen.engine.score import prefill_scored, read_rows, score
 from xgen.errors import TooLong
 from xgen.read import trust
 from xgen.read.answer import Answer, Citation
@@ -27,22 +30,35 @@ from xgen.text.sentences import sentence_spans
 N_PASSAGES = 3
 """Passages that `select` reads for a question."""
 
-N_BEAMS = 8
+N_BEAMS = 16
+NEAR_CHARACTERS = 60
 MAX_QUESTION_TOKENS = 512
-LONGEST_SPAN_TOKENS = 64
-SPARE_TOKENS = MAX_QUESTION_TOKENS + N_BEAMS * LONGEST_SPAN_TOKENS + 256
+LONGEST_SPAN_TOKENS = 24
+QUESTIONS_ON_GPU = 8
+BEAM_SLOTS = N_BEAMS * LONGEST_SPAN_TOKENS
+SPARE_TOKENS = MAX_QUESTION_TOKENS + BEAM_SLOTS + 256
 """Room behind a document in the cache: a question with its wording, and the beams or a free answer."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The best span of one passage; `start` and `end` index the sources' text."""
+class Reading:
+    """One question read behind one passage."""
 
+    question: str
+    passage: Passage
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A candidate span, where it stands in the sources' text, and what speaks for it."""
+
+    passage: Passage
     candidate: Candidate
     start: int
     end: int
     signals: trust.Signals
-    prompt_tokens: int
+    score: float
+    n_prompt: int
 
 
 class Asker:
@@ -65,32 +81,123 @@ class Asker:
         self.ranking = ranking
         self.whole = whole
         self.advance = advance
-        self.quoter = Quoter(bundle)
         self.passages_read: set[Passage] = set()
         self.way = "select" if whole is None else "whole"
         self._cache: Cache | None = None
         self._cached_text: str | None = None
 
-    def ask(self, question: str, quote: bool, max_answer_tokens: int) -> Answer:
-        """Answer one question; raises TooLong if it does not fit into the room kept for it."""
-        n_question = question_length(self.bundle, question)
-        if n_question > MAX_QUESTION_TOKENS:
-            raise TooLong(
-                "the question",
-                f"it has {n_question:,} tokens and {MAX_QUESTION_TOKENS} fit",
-                "ask a shorter one, and put long text into a file to be read",
+    @cached_property
+    def quoter(self) -> Quoter:
+        """What writes spans with this model."""
+        return Quoter(self.bundle)
+
+    def ask(self, questions: Sequence[str], quote: bool, max_answer_tokens: int) -> Iterator[Answer]:
+        """Answer questions in their order; raises TooLong if one does not fit into the room kept for it.
+
+        A GPU takes several at once, a CPU each by itself.
+        """
+        for question in questions:
+            n_question = question_length(self.bundle, question)
+            if n_question > MAX_QUESTION_TOKENS:
+                raise TooLong(
+                    "the question",
+                    f"it has {n_question:,} tokens and {MAX_QUESTION_TOKENS} fit",
+                    "ask a shorter one, and put long text into a file to be read",
+                )
+        n_at_once = QUESTIONS_ON_GPU if self.bundle.device.type == "cuda" and self.whole is None else 1
+        for begin in range(0, len(questions), n_at_once):
+            some = questions[begin : begin + n_at_once]
+            for question, evidence in zip(some, self.evidence(some, max_answer_tokens), strict=True):
+                yield self._answer(question, evidence, quote, max_answer_tokens)
+
+    def evidence(self, questions: Sequence[str], max_answer_tokens: int) -> list[list[Evidence]]:
+        """For each question every candidate span of the passages read for it, with its score."""
+        readings = [Reading(q, p) for q in questions for p in self.passages(q)]
+        rows, logits_BV, asked = self._prompts(readings)
+        texts = [self.sources.text[r.passage.start : r.passage.end] for r in readings]
+        rules = [self.quoter.rule(text) for text in texts]
+        longest = min(max_answer_tokens, LONGEST_SPAN_TOKENS)
+        found = self.quoter.candidates(rows, logits_BV, rules, N_BEAMS, longest)
+        absent_ids = self.bundle.tokenizer.encode(ABSENT + QUOTE.closing)
+        absent = score(self.bundle.model, rows, logits_BV, [absent_ids])
+        evidence: dict[str, list[Evidence]] = {question: [] for question in questions}
+        for b, reading in enumerate(readings):
+            evidence[reading.question] += self._weighed(
+                reading, found[b], asked=asked[b], absent=absent[b][0], n_prompt=rows.lengths[b]
             )
-        passages = self._passages(question)
-        evidence = [e for p in passages if (e := self._evidence(question, p, max_answer_tokens)) is not None]
-        model = self.bundle.card.name
-        best = max(evidence, key=lambda e: trust.weight(model, self.way, e.signals), default=None)
-        judged = trust.judge(model, self.way, best.signals if best else None)
-        prompt_tokens = sum(e.prompt_tokens for e in evidence)
+        return [evidence[question] for question in questions]
+
+    def passages(self, question: str) -> list[Passage]:
+        """What is read for a question."""
+        chosen = self.ranking.best(question, N_PASSAGES) if self.whole is None else [self.whole]
+        self.passages_read.update(chosen)
+        return chosen
+
+    def _prompts(self, readings: Sequence[Reading]) -> tuple[Rows, Tensor, list[float]]:
+        """Read each question behind its passage.
+
+        Returns the rows, the logits [rows, V] of the reply, and the mean log-probability of each
+        question's tokens.
+        """
+        model = self.bundle.model
+        tails = [question_ids(self.bundle, QUOTE, r.question) for r in readings]
+        if self.whole is None:
+            heads = [
+                document_ids(self.bundle, self.sources.text[r.passage.start : r.passage.end])
+                for r in readings
+            ]
+            texts = [head + tail for head, tail in zip(heads, tails, strict=True)]
+            rows, logits_BV, logprobs = read_rows(model, texts, [len(t) for t in tails], BEAM_SLOTS)
+        else:
+            cache = self._read(self.sources.text[self.whole.start : self.whole.end])
+            logits_V, logprobs_T = prefill_scored(model, cache, tails[0])
+            rows, logits_BV, logprobs = Rows.of(cache), logits_V[None], [logprobs_T]
+        lengths = [question_length(self.bundle, r.question) for r in readings]
+        return (
+            rows,
+            logits_BV,
+            [float(each[: n - 1].mean()) for each, n in zip(logprobs, lengths, strict=True)],
+        )
+
+    def _weighed(
+        self, reading: Reading, candidates: list[Candidate], asked: float, absent: float, n_prompt: int
+    ) -> list[Evidence]:
+        question, passage = reading.question, reading.passage
+        question_words = frozenset(words(question))
+        standing = self.ranking.standing(question, passage)
+        shared = self._share_around(question, passage.start, passage.end)
+        evidence = []
+        for candidate in candidates:
+            start, end = locate(self.sources.text, candidate.text, question, passage.start, passage.end)
+            near = max(passage.start, start - NEAR_CHARACTERS), min(passage.end, end + NEAR_CHARACTERS)
+            own = words(candidate.text)
+            signals = trust.Signals(
+                span=candidate.logprob,
+                tokens=candidate.n_tokens,
+                sentence=self._share_around(question, *sentence_around(self.sources.text, start, end)),
+                near=self._share_around(question, *near),
+                echo=sum(word in question_words for word in own) / max(1, len(own)),
+                question=asked,
+                passage=standing,
+                words=shared,
+                absent=absent,
+            )
+            value = trust.score(self.bundle.card.name, self.way, signals)
+            evidence.append(Evidence(passage, candidate, start, end, signals, value, n_prompt))
+        return evidence
+
+    def _answer(
+        self, question: str, evidence: Sequence[Evidence], quote: bool, max_answer_tokens: int
+    ) -> Answer:
+        best = max(evidence, key=lambda e: e.score, default=None)
+        judged = trust.judge(self.bundle.card.name, self.way, best.score if best else 0.0)
+        passages = self.passages(question)
+        prompt_tokens = sum({e.passage: e.n_prompt for e in evidence}.values())
         text, n_tokens, citations, unsupported = None, 0, tuple[Citation, ...](), tuple[str, ...]()
         if best is not None and judged.found and quote:
             text, n_tokens = self.sources.text[best.start : best.end], best.candidate.n_tokens
             citations = (self.sources.citation(*sentence_around(self.sources.text, best.start, best.end)),)
-        elif judged.found:
+        elif best is not None and judged.found:
             text, n_prompt, n_tokens = self._write(question, passages, max_answer_tokens)
             prompt_tokens += n_prompt
             if text is not None:
@@ -99,7 +206,7 @@ class Asker:
             question=question,
             answer=text,
             found=text is not None,
-            score=judged.score,
+            score=round(best.score, 4) if best else 0.0,
             right_share=judged.right_share,
             citations=citations,
             unsupported=unsupported,
@@ -108,32 +215,8 @@ class Asker:
             read=tuple(map(self._said, passages)) if self.whole is None else (),
         )
 
-    def _passages(self, question: str) -> list[Passage]:
-        chosen = self.ranking.best(question, N_PASSAGES) if self.whole is None else [self.whole]
-        self.passages_read.update(chosen)
-        return chosen
-
-    def _evidence(self, question: str, passage: Passage, max_answer_tokens: int) -> Evidence | None:
-        text = self.sources.text[passage.start : passage.end]
-        model, tokenizer = self.bundle.model, self.bundle.tokenizer
-        cache = self._read(text)
-        tail = question_ids(self.bundle, QUOTE, question)
-        logits, logprobs = prefill_scored(model, cache, tail)
-        longest = min(max_answer_tokens, LONGEST_SPAN_TOKENS)
-        rule = self.quoter.rule(text)
-        candidates = self.quoter.candidates(cache, logits, rule, QUOTE, N_BEAMS, longest)
-        if not candidates:
-            return None
-        best, rest = candidates[0], candidates[1:]
-        signals = trust.Signals(
-            span=best.logprob,
-            second=rest[0].logprob if rest else best.logprob - 10,
-            absent=score(model, cache, logits, [tokenizer.encode(ABSENT + QUOTE.closing)])[0],
-            question=float(logprobs[: question_length(self.bundle, question) - 1].mean()),
-            words=self.ranking.share(question, text),
-        )
-        start, end = locate(self.sources.text, best.text, question, [(passage.start, passage.end)])
-        return Evidence(best, start, end, signals, cache.length)
+    def _share_around(self, question: str, start: int, end: int) -> float:
+        return self.ranking.share(question, self.sources.text[start:end])
 
     def _read(self, text: str) -> Cache:
         """The cache with the prompt up to the end of `text`, which is read only if it is not there yet."""
@@ -155,8 +238,7 @@ class Asker:
         """A free answer (None if it says "not in the document"), its prompt's tokens and its own."""
         inside = sorted(passages, key=lambda p: p.start)
         cache = self._read(BREAK.join(self.sources.text[p.start : p.end] for p in inside))
-        tail = question_ids(self.bundle, FREE, question)
-        logits = prefill(self.bundle.model, cache, tail)
+        logits = prefill(self.bundle.model, cache, question_ids(self.bundle, FREE, question))
         n_prompt = cache.length
         choose = greedy(self.bundle.hidden_ids)
         room = min(max_answer_tokens, cache.capacity - cache.length)

@@ -18,7 +18,7 @@ SYSTEM = (
 class Wording:
     """What follows the document: `request` after the question, then the reply begun with `opening`.
 
-    A span ends with `closing`; empty means the end of the turn. The words were chosen on development
+    A span ends with `closing`. The words were chosen on development
     questions (docs/log.md).
     """
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from xgen.bundle import Bundle
-from xgen.engine.cache import Cache
+from xgen.engine.cache import Rows
 from xgen.engine.constrain import Substring, Vocabulary, best_spans, substring
-from xgen.read.prompt import Wording
+from xgen.read.prompt import QUOTE
 from xgen.read.words import unspaced, words
 from xgen.text.sentences import sentence_spans
 
@@ -49,25 +49,29 @@ class Quoter:
         """The rule "a substring of `text`"."""
         return substring(self.vocabulary, text, by_characters=unspaced(text))
 
-    def closing_ids(self, wording: Wording) -> Tensor:
-        """Ids that end a span: those that begin with the closing mark, or the end of the turn."""
-        if not wording.closing:
-            return torch.tensor(sorted(self.bundle.end_ids))
-        mark = wording.closing.encode()
+    @cached_property
+    def closing_ids(self) -> Tensor:
+        """Ids that end a span: those that begin with the closing mark."""
+        mark = QUOTE.closing.encode()
         return torch.tensor([i for i, t in enumerate(self.vocabulary.tokens) if t.startswith(mark)])
 
     def candidates(
-        self, cache: Cache, logits: Tensor, rule: Substring, wording: Wording, n_beams: int, max_tokens: int
-    ) -> list[Candidate]:
-        """The likeliest different spans, best first; two writings of one span count as the likelier."""
-        closing = self.closing_ids(wording)
-        spans = best_spans(self.bundle.model, cache, logits, rule, closing, n_beams, max_tokens)
-        found: dict[str, Candidate] = {}
-        for span in spans:
-            text = tidy(self.bundle.tokenizer.decode(span.ids))
-            if text and text not in found:
-                found[text] = Candidate(text, span.logprob, len(span.ids))
-        return list(found.values())
+        self, rows: Rows, logits_BV: Tensor, rules: Sequence[Substring], n_beams: int, max_tokens: int
+    ) -> list[list[Candidate]]:
+        """For each row the likeliest different spans, best first.
+
+        Two writings of one span count as the likelier.
+        """
+        found = []
+        model = self.bundle.model
+        for spans in best_spans(model, rows, logits_BV, rules, self.closing_ids, n_beams, max_tokens):
+            different: dict[str, Candidate] = {}
+            for span in spans:
+                text = tidy(self.bundle.tokenizer.decode(span.ids))
+                if text and text not in different:
+                    different[text] = Candidate(text, span.logprob, len(span.ids))
+            found.append(list(different.values()))
+        return found
 
 
 def tidy(span: str) -> str:
@@ -85,23 +89,21 @@ def tidy(span: str) -> str:
     return span
 
 
-def locate(text: str, span: str, question: str, within: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The occurrence of `span` that the question means: (start, end) in `text`.
+def locate(text: str, span: str, question: str, begin: int, stop: int) -> tuple[int, int]:
+    """The occurrence of `span` in `text[begin:stop]` that the question means: (start, end) in `text`.
 
-    Of the occurrences inside the stretches `within` that was read, the one whose sentence shares most
-    words with the question; then one that stands as whole words; then the first. Raises ValueError if
-    there is none, which the constraint rules out.
+    It is the one whose sentence shares most words with the question; then one that stands as whole
+    words; then the first. Raises ValueError if there is none, which the constraint rules out.
     """
     asked = set(words(question))
     best: tuple[tuple[int, bool], int] | None = None
-    for begin, stop in within:
-        for match in re.finditer(re.escape(span), text[begin:stop]):
-            start = begin + match.start()
-            sentence = sentence_around(text, start, start + len(span))
-            shared = len(asked & set(words(text[slice(*sentence)])))
-            rank = (shared, _stands_alone(text, start, start + len(span)))
-            if best is None or rank > best[0]:
-                best = (rank, start)
+    for match in re.finditer(re.escape(span), text[begin:stop]):
+        start = begin + match.start()
+        sentence = sentence_around(text, start, start + len(span))
+        shared = len(asked & set(words(text[slice(*sentence)])))
+        rank = (shared, _stands_alone(text, start, start + len(span)))
+        if best is None or rank > best[0]:
+            best = (rank, start)
     if best is None:
         raise ValueError(f"{span!r} does not stand in what was read")
     return best[1], best[1] + len(span)

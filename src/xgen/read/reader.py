@@ -1,23 +1,34 @@
 """The three-line use: a loaded model that reads documents, answers, summarizes, chats."""
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from xgen.bundle import Bundle
 from xgen.errors import XgenError
-from xgen.read.answer import Answer, DocumentReport, Reading, Summary
+from xgen.read.answer import MAX_ANSWER_TOKENS, Answer, DocumentReport, Reading, Summary
 from xgen.read.ask import SPARE_TOKENS, Asker
 from xgen.read.chat import Chat
 from xgen.read.prompt import document_ids
 from xgen.read.select import Passage, rank_passages
 from xgen.read.sources import Sources
 from xgen.read.summarize import summarize as summary_of
-from xgen.read.window import How, plan, tokens_inside, window_for
+from xgen.read.window import How, Plan, plan, tokens_inside, window_for
 from xgen.show import progress
 from xgen.text.document import Document
 
-MAX_ANSWER_TOKENS = 64
+RESERVE_TOKENS = 256
+"""Tokens of the window that `whole` keeps for the question, its wording and the answer."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Documents ready to be asked: the plan, what asks, and the tokens' places in the sources' text."""
+
+    plan: Plan
+    asker: Asker
+    offsets: list[tuple[int, int]]
 
 
 class Reader:
@@ -65,53 +76,54 @@ class Reader:
         XgenError for no document, an empty question or a number out of range.
         """
         _require_sound(documents, questions, max_answer_tokens)
-        started = time.perf_counter()
+        timing: dict[str, float] = {}
+        with _timed(timing, "text"):
+            prepared = self.prepare(documents, how, window)
+        found = None
+        if summarize:
+            with _timed(timing, "summary"):
+                found = summary_of(documents)
+        answers: list[Answer] = []
+        asker = prepared.asker
+        if questions:
+            n_whole = asker.whole.n_tokens if asker.whole else 0
+            hidden = quiet or not n_whole
+            with _timed(timing, "answers"), progress("reading", n_whole, "tok", hidden) as asker.advance:
+                answers = list(asker.ask(questions, quote, max_answer_tokens))
+        read = {Passage(0, len(asker.sources.text), len(prepared.offsets))} if summarize else set[Passage]()
+        return Reading(
+            model=self.bundle.card.name,
+            how=prepared.plan.how,
+            why=prepared.plan.why,
+            documents=_reports(asker.sources, prepared.offsets, read | asker.passages_read),
+            summary=found,
+            answers=tuple(answers),
+            timing=timing,
+        )
+
+    def prepare(
+        self, documents: Sequence[Document], how: How | None = None, window: int | None = None
+    ) -> "Prepared":
+        """Decide how documents are read and make them ready to be asked; see `read`."""
         sources = Sources.of(documents)
         _, offsets = self.bundle.tokenizer.encode_with_offsets(sources.text)
-        card = self.bundle.card
         limit = window_for(self.bundle.shape.max_seq_len, window)
-        reserve = len(document_ids(self.bundle, "")) + SPARE_TOKENS // 4
-        decided = plan(sources, offsets, how, _default(card.default_read), limit, reserve)
-        timing = {"text": time.perf_counter() - started}
-        summary = None
-        if summarize:
-            started = time.perf_counter()
-            summary = summary_of(documents)
-            timing["summary"] = time.perf_counter() - started
-        answers: list[Answer] = []
-        passages: set[Passage] = set()
-        started = time.perf_counter()
-        with ExitStack() as stack:
-            n_read = decided.whole.n_tokens if decided.whole else 0
-            hidden = quiet or not n_read or not questions
-            advance = stack.enter_context(progress("reading", n_read, "tok", quiet=hidden))
-            asker = Asker(self.bundle, sources, rank_passages(sources, offsets), decided.whole, advance)
-            for question in questions:
-                answers.append(asker.ask(question, quote, max_answer_tokens))
-            passages = asker.passages_read
-        if questions:
-            timing["answers"] = time.perf_counter() - started
-        if decided.whole is not None:
-            passages.add(decided.whole)
-        if summarize:
-            passages = {Passage(0, len(sources.text), len(offsets))}
-        return Reading(
-            model=card.name,
-            how=decided.how,
-            why=decided.why,
-            documents=_reports(sources, offsets, passages),
-            summary=summary,
-            answers=tuple(answers),
-            timing={name: round(seconds, 3) for name, seconds in timing.items()},
-        )
+        reserve = len(document_ids(self.bundle, "")) + RESERVE_TOKENS
+        default: How = "whole" if self.bundle.card.default_read == "whole" else "select"
+        decided = plan(sources, offsets, how, default, limit, reserve)
+        asker = Asker(self.bundle, sources, rank_passages(sources, offsets), decided.whole)
+        return Prepared(decided, asker, offsets)
 
     def chat(self, system: str | None = None, documents: Sequence[Document] = ()) -> Chat:
         """Start a conversation, with documents to talk about if there are any."""
         return Chat(self.bundle, system, documents)
 
 
-def _default(way: str) -> How:
-    return "whole" if way == "whole" else "select"
+@contextmanager
+def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    timing[stage] = round(time.perf_counter() - started, 3)
 
 
 def _reports(

@@ -57,6 +57,14 @@ class Ranking:
         order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
         return [self.passages[i] for i in order[:n]]
 
+    def standing(self, question: str, passage: Passage) -> float:
+        """The BM25 score of a passage over the best one's, 0 to 1; 1 for what is no passage of these."""
+        if passage not in self.passages:
+            return 1.0
+        scores = self.scores(question)
+        best = float(scores.max())
+        return float(scores[self.passages.index(passage)]) / best if best > 0 else 0.0
+
     def share(self, question: str, text: str) -> float:
         """The share of the question's words that stand in `text`, 0 to 1, rare words weighing more.
 

@@ -1,0 +1,251 @@
+"""How far a span can be trusted: fits the weights and measures the shares of src/xgen/read/calibration.json.
+
+    python bench/calibrate.py collect --dev ../shared/instruct --model qwen-0.5b --out signals.jsonl
+    python bench/calibrate.py fit signals*.jsonl
+
+`collect` asks development questions (bench/development.py), alone, hidden in 8K and with their paragraph
+taken out, and writes the signals of every candidate span with its F1. `fit` learns by logistic
+regression, for each model and way of reading, how F1 follows from the signals; sets the threshold of
+"not in this document" where FALSE_ALARMS of the answerable questions fall below it; and measures, in
+five folds by document, the share of right answers in bands of the score. A span is right if it is the
+gold answer or has F1 of 0.5 with it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import questions as qs
+from development import development_sets
+from metrics import score
+
+from xgen.files import write_whole
+from xgen.read.ask import LONGEST_SPAN_TOKENS
+from xgen.read.trust import Signals
+from xgen.text.document import Document
+
+CALIBRATION = Path(__file__).parents[1] / "src" / "xgen" / "read" / "calibration.json"
+ROWS = ("alone", "hidden8k", "out8k")
+FALSE_ALARMS = 0.05
+RIGHT_F1 = 0.5
+N_BANDS = 6
+N_FOLDS = 5
+PENALTY = 1e-3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question's candidates: signals [n, s] and F1 [n]; `answerable` if its text holds an answer."""
+
+    document: str
+    row: str
+    answerable: bool
+    signals: np.ndarray[Any, np.dtype[np.float64]]
+    f1: np.ndarray[Any, np.dtype[np.float64]]
+
+
+# ---- collect
+
+
+def cases_of(found: qs.QuestionSet, row: str, limit: int | None, count: qs.CountTokens) -> list[qs.Case]:
+    """The cases of a row; `limit` questions at most."""
+    golds = qs.take([qs.answerable(p) for p in found.paragraphs], limit)
+    if row == "alone":
+        return qs.alone(golds)
+    target = qs.LENGTHS_TOKENS["8k"] - 2 * qs.RESERVE_TOKENS
+    if row == "hidden8k":
+        return qs.hidden(found.paragraphs, golds, target, count)
+    return qs.taken_out(found.paragraphs, golds, target, count)[0]
+
+
+def collect(options: argparse.Namespace) -> None:
+    """Write one line a question to `options.out`."""
+    import xgen
+
+    reader = xgen.load(options.model, device=options.device)
+    count = cache(lambda text: len(reader.bundle.tokenizer.encode(text)))
+    sets = [s for s in development_sets(options.dev) if s.lang in options.lang.split(",")]
+    with options.out.open("w", encoding="utf-8") as out:
+        for found in sets:
+            for row in options.rows.split(","):
+                for case in cases_of(found, row, options.limit, count):
+                    asker = reader.prepare([Document("dev", case.text)], options.read).asker
+                    n_at_once = 8 if options.read == "select" else 1
+                    for begin in range(0, len(case.asked), n_at_once):
+                        for line in _candidates(
+                            asker, case.asked[begin : begin + n_at_once], found.lang, row
+                        ):
+                            line.update(model=reader.bundle.card.name, way=options.read, lang=found.lang)
+                            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                        out.flush()
+
+
+def _candidates(asker: Any, some: Sequence[qs.Asked], lang: str, row: str) -> Iterator[dict[str, Any]]:
+    found = asker.evidence([asked.question.text for asked in some], LONGEST_SPAN_TOKENS)
+    for asked, evidence in zip(some, found, strict=True):
+        golds = [gold.text for gold in asked.question.golds]
+        yield {
+            "row": row,
+            "document": asked.paragraph,
+            "answerable": bool(golds),
+            "candidates": [
+                {**asdict(e.signals), "f1": score(e.candidate.text, golds, lang).f1 if golds else 0.0}
+                for e in evidence
+            ],
+        }
+
+
+# ---- fit
+
+
+def load_signals(files: Sequence[Path]) -> dict[tuple[str, str], list[Asked]]:
+    """Questions by (model, way); those without a candidate are kept, as never answered."""
+    names = [field.name for field in fields(Signals)]
+    groups: dict[tuple[str, str], list[Asked]] = {}
+    for line in _lines(files):
+        found = line["candidates"]
+        signals = np.array([[c[name] for name in names] for c in found]).reshape(-1, len(names))
+        asked = Asked(
+            line["document"], line["row"], line["answerable"], signals, np.array([c["f1"] for c in found])
+        )
+        groups.setdefault((line["model"], line["way"]), []).append(asked)
+    return groups
+
+
+def _lines(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        for line in file.read_text("utf-8").splitlines():
+            yield json.loads(line)
+
+
+def regress(asked: Sequence[Asked]) -> tuple[np.ndarray[Any, Any], float]:
+    """Weights [s] and bias of a logistic regression of F1 on the signals, with an L2 penalty."""
+    import torch
+
+    x = torch.tensor(np.concatenate([a.signals for a in asked]))
+    y = torch.tensor(np.concatenate([a.f1 for a in asked]))
+    mean, spread = x.mean(0), x.std(0) + 1e-6
+    weights = torch.zeros(x.shape[1], dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros((), dtype=x.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, bias], max_iter=200)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = (x - mean) / spread @ weights + bias
+        value = torch.nn.functional.binary_cross_entropy_with_logits(logits, y)
+        value = value + PENALTY * weights.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    scaled = (weights / spread).detach()
+    return scaled.numpy(), float(bias.detach() - scaled @ mean)
+
+
+def best(asked: Asked, weights: np.ndarray[Any, Any], bias: float) -> tuple[float, float]:
+    """Score and F1 of the best candidate; (0, 0) without one."""
+    if not len(asked.f1):
+        return 0.0, 0.0
+    logits = asked.signals @ weights + bias
+    top = int(logits.argmax())
+    return float(1 / (1 + np.exp(-logits[top]))), float(asked.f1[top])
+
+
+def held_out(asked: Sequence[Asked]) -> list[tuple[float, float]]:
+    """Score and F1 of each question's best candidate, by weights that never saw its document."""
+    documents = sorted({a.document for a in asked})
+    fold = {document: index % N_FOLDS for index, document in enumerate(documents)}
+    fitted = [regress([a for a in asked if fold[a.document] != k]) for k in range(N_FOLDS)]
+    return [best(a, *fitted[fold[a.document]]) for a in asked]
+
+
+def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
+    """The entry of calibration.json for one model and way, with what was measured on held-out folds."""
+    weights, bias = regress(asked)
+    scored = held_out(asked)
+    answerable = [s for s, a in zip(scored, asked, strict=True) if a.answerable]
+    absent = [s for s, a in zip(scored, asked, strict=True) if not a.answerable]
+    threshold = float(np.quantile([value for value, _ in answerable], FALSE_ALARMS))
+    edges, right = bands(scored)
+    rows = sorted({a.row for a in asked if a.answerable})
+    return {
+        "weights": [round(float(w), 4) for w in weights],
+        "bias": round(bias, 4),
+        "threshold": round(threshold, 4),
+        "edges": edges,
+        "right": right,
+        "measured": {
+            "questions": len(asked),
+            "absent_questions": len(absent),
+            "false_alarm": round(float(np.mean([v < threshold for v, _ in answerable])), 3),
+            "miss": round(float(np.mean([v >= threshold for v, _ in absent])), 3) if absent else None,
+            "f1": {
+                row: round(
+                    float(np.mean([s[1] for s, a in zip(scored, asked, strict=True) if a.row == row])), 3
+                )
+                for row in rows
+            },
+        },
+    }
+
+
+def bands(scored: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Edges between bands of the score with as many questions each, and the share of right answers in each.
+
+    Neighbours whose shares do not rise are put together (pool adjacent violators).
+    """
+    ordered = sorted(scored)
+    pools: list[list[float]] = []  # lowest score, right answers, questions
+    size = len(ordered) / N_BANDS
+    for index in range(N_BANDS):
+        part = ordered[round(index * size) : round((index + 1) * size)]
+        pools.append([part[0][0], float(sum(f1 >= RIGHT_F1 for _, f1 in part)), float(len(part))])
+        while len(pools) > 1 and pools[-2][1] / pools[-2][2] >= pools[-1][1] / pools[-1][2]:
+            _, n_right, n = pools.pop()
+            pools[-1][1] += n_right
+            pools[-1][2] += n
+    edges = [round(first, 4) for first, _, _ in pools[1:]]
+    return edges, [round(n_right / n, 3) for _, n_right, n in pools]
+
+
+def fit(options: argparse.Namespace) -> None:
+    """Write calibration.json from the signal files and print what was measured."""
+    models: dict[str, dict[str, Any]] = {}
+    for (model, way), asked in sorted(load_signals(options.signals).items()):
+        models.setdefault(model, {})[way] = calibrate(asked)
+        print(model, way, json.dumps(models[model][way]["measured"]), file=sys.stderr)
+    table = {"made_by": "bench/calibrate.py", "signals": [f.name for f in fields(Signals)], "models": models}
+    write_whole(options.out, (json.dumps(table, indent=1) + "\n").encode())
+    print(json.dumps({m: {w: e["measured"] for w, e in ways.items()} for m, ways in models.items()}))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """See the module's words."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    verbs = parser.add_subparsers(required=True)
+    verb = verbs.add_parser("collect")
+    verb.add_argument("--dev", type=Path, required=True, metavar="FOLDER")
+    verb.add_argument("--model", required=True)
+    verb.add_argument("--device", default="auto")
+    verb.add_argument("--read", choices=("select", "whole"), default="select")
+    verb.add_argument("--rows", default=",".join(ROWS))
+    verb.add_argument("--lang", default="en")
+    verb.add_argument("--limit", type=int)
+    verb.add_argument("--out", type=Path, required=True)
+    verb.set_defaults(run=collect)
+    verb = verbs.add_parser("fit")
+    verb.add_argument("signals", type=Path, nargs="+")
+    verb.add_argument("--out", type=Path, default=CALIBRATION)
+    verb.set_defaults(run=fit)
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
