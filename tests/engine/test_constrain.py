@@ -1,11 +1,12 @@
+import itertools
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xgen.engine.cache import Cache
 from xgen.engine.constrain import Vocabulary, best_spans, substring
-from xgen.engine.generate import prefill
-from xgen.engine.score import score
+from xgen.engine.score import read_rows, score
 
 PIECES = [
     b" the",
@@ -25,13 +26,16 @@ VOCABULARY = Vocabulary(TOKENS)
 QUOTE = torch.tensor([ord('"')])
 
 
-def spans_of(model, text, by_characters=False, n_beams=8, max_tokens=24):
-    cache = Cache.empty(model, 1000)
-    logits = prefill(model, cache, [1, 2, 3])
-    rule = substring(VOCABULARY, text, by_characters)
-    spans = best_spans(model, cache, logits, rule, QUOTE, n_beams, max_tokens)
-    assert cache.length == 3
-    return spans, cache, logits
+def spans_of(model, texts, by_characters=False, n_beams=8, max_tokens=24):
+    """The best spans of each text, each behind a prompt of its own length."""
+    prompts = [[1, 2, 3, *range(b)] for b in range(len(texts))]
+    rows, logits, _ = read_rows(model, prompts, [1] * len(texts), n_beams * max_tokens)
+    rules = [substring(VOCABULARY, text, by_characters) for text in texts]
+    return best_spans(model, rows, logits, rules, QUOTE, n_beams, max_tokens), rows, logits
+
+
+def written(span):
+    return b"".join(TOKENS[i] for i in span.ids).decode()
 
 
 texts = st.text(st.sampled_from('abc thé日本.,"\n😀'), min_size=1, max_size=40)
@@ -40,23 +44,39 @@ texts = st.text(st.sampled_from('abc thé日本.,"\n😀'), min_size=1, max_size
 @given(text=texts, by_characters=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_law_every_span_stands_in_the_text(model, text, by_characters):
-    for span in spans_of(model, text, by_characters)[0]:
-        written = b"".join(TOKENS[i] for i in span.ids).decode()
-        assert written
-        assert written in text
+    (spans,), *_ = spans_of(model, [text], by_characters)
+    assert spans
+    for span in spans:
+        assert written(span)
+        assert written(span) in text
+        assert span.logprob < 0
+    assert [span.logprob for span in spans] == sorted((s.logprob for s in spans), reverse=True)
+
+
+@given(some=st.lists(texts, min_size=2, max_size=4))
+@settings(max_examples=15, deadline=None)
+def test_law_texts_side_by_side_get_the_spans_of_each_alone(model, some):
+    together, rows, _ = spans_of(model, some, n_beams=4, max_tokens=8)
+    for b, (text, spans) in enumerate(zip(some, together, strict=True)):
+        one, logits, _ = read_rows(model, [[1, 2, 3, *range(b)]], [1], 32)
+        (alone,) = best_spans(model, one, logits, [substring(VOCABULARY, text)], QUOTE, 4, 8)
+        assert [s.logprob for s in spans] == pytest.approx([s.logprob for s in alone], abs=2e-3)
+        gaps = [a.logprob - b.logprob for a, b in itertools.pairwise(alone)]
+        if all(gap > 2e-3 for gap in gaps):  # no ties whose order may turn
+            assert [s.ids for s in spans] == [s.ids for s in alone]
+    assert list(rows.lengths) == [3 + b for b in range(len(some))]
 
 
 def test_words_are_whole(model):
-    spans, *_ = spans_of(model, "the cat sat on the mat", n_beams=64)
-    words = {"the", "cat", "sat", "on", "mat"}
-    written = {b"".join(TOKENS[i] for i in span.ids).decode() for span in spans}
-    assert len(written) > 5
-    assert all(set(text.split()) <= words for text in written)
+    (spans,), *_ = spans_of(model, ["the cat sat on the mat"], n_beams=64)
+    found = {written(span) for span in spans}
+    assert len(found) > 5
+    assert all(set(text.split()) <= {"the", "cat", "sat", "on", "mat"} for text in found)
 
 
 def test_law_enough_beams_find_the_very_best(model):
     text = "the cat sat"
-    spans, cache, logits = spans_of(model, text, n_beams=400, max_tokens=5)
+    (spans,), rows, logits = spans_of(model, [text], n_beams=400, max_tokens=5)
 
     def writings(goal, used=()):
         if not goal:
@@ -83,7 +103,7 @@ def test_law_enough_beams_find_the_very_best(model):
         b" cat ",
     ]
     every = [ids for goal in goals for ids in writings(goal)]
-    totals = score(model, cache, logits, [[*ids, int(QUOTE)] for ids in every])
+    totals = score(model, rows, logits, [[*ids, int(QUOTE)] for ids in every])[0]
     best = max(range(len(every)), key=lambda i: totals[i])
     assert spans[0].ids == every[best]
     assert abs(spans[0].logprob - totals[best]) < 1e-3
@@ -91,7 +111,23 @@ def test_law_enough_beams_find_the_very_best(model):
 
 def test_ids_without_text_are_never_allowed():
     rule = substring(VOCABULARY, "the cat \x00 sat", by_characters=True)
-    allowed = rule.allowed()
-    assert allowed.shape == (512,)
-    assert not allowed[256 + len(PIECES) :].any()
-    assert set(torch.nonzero(allowed).flatten().tolist()) >= {ord("t"), 257, 258, 0}
+    allowed = rule.allowed().tolist()
+    assert allowed == sorted(set(allowed))
+    assert all(TOKENS[i] for i in allowed)
+    assert set(allowed) >= {ord("t"), 257, 258, 0}
+
+
+@given(text=texts, by_characters=st.booleans(), n=st.integers(0, 12), pick=st.integers(0, 999))
+@settings(max_examples=60, deadline=None)
+def test_law_allowed_is_what_can_be_taken(text, by_characters, n, pick):
+    rule, so_far = substring(VOCABULARY, text, by_characters), b""
+    for _ in range(n):
+        allowed = rule.allowed().tolist()
+        if not allowed:
+            break
+        refused = next(i for i in range(256) if i not in allowed)
+        with pytest.raises(ValueError, match=f"id {refused} is not allowed"):
+            rule.take(refused)
+        token = allowed[pick % len(allowed)]
+        rule, so_far = rule.take(token), so_far + TOKENS[token]
+        assert so_far in text.encode()

@@ -4,11 +4,11 @@ import torch
 from xgen.model.attention import ROWS, attend_cpu, attend_gpu, attend_reference
 
 
-def inputs(n_queries, n_keys, n_heads=6, n_kv_heads=2, head_dim=16, seed=0):
+def inputs(n_queries, n_keys, n_heads=6, n_kv_heads=2, head_dim=16, seed=0, n_batch=1):
     generator = torch.Generator().manual_seed(seed)
-    q = torch.randn(1, n_heads, n_queries, head_dim, generator=generator) * 3
-    k = torch.randn(1, n_kv_heads, n_keys, head_dim, generator=generator)
-    v = torch.randn(1, n_kv_heads, n_keys, head_dim, generator=generator)
+    q = torch.randn(n_batch, n_heads, n_queries, head_dim, generator=generator) * 3
+    k = torch.randn(n_batch, n_kv_heads, n_keys, head_dim, generator=generator)
+    v = torch.randn(n_batch, n_kv_heads, n_keys, head_dim, generator=generator)
     return q, k, v
 
 
@@ -33,6 +33,19 @@ def test_law_fast_forms_follow_any_mask(attend, n_heads):
     mask[:, 0] = True
     expected = attend_reference(q, k, v, mask)
     torch.testing.assert_close(attend(q, k, v, mask), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("attend", [attend_reference, attend_cpu, attend_gpu])
+@pytest.mark.parametrize("n_queries", [1, 7, ROWS + 3])
+def test_law_a_mask_for_each_row_equals_each_row_alone(attend, n_queries):
+    q, k, v = inputs(n_queries, 300, seed=3, n_batch=3)
+    mask = torch.rand(3, n_queries, 300, generator=torch.Generator().manual_seed(4)) < 0.3
+    mask[..., 0] = True
+    out = attend(q, k, v, mask)
+    for b in range(3):
+        row = slice(b, b + 1)
+        expected = attend_reference(q[row], k[row], v[row], mask[b])
+        torch.testing.assert_close(out[row], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_bf16_products_stay_near_fp32():

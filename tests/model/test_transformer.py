@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from xgen.formats.folder import save_weights, write_config
 from xgen.model.attention import attend_cpu, attend_reference
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
@@ -24,27 +25,23 @@ def ours(shape, attend=attend_reference, seed=0):
     return model.eval()
 
 
-def theirs(model):
+@pytest.fixture
+def theirs(tmp_path):
+    """The same weights as transformers computes them, from a folder that we write."""
     transformers = pytest.importorskip("transformers")
-    from xgen.formats.folder import config_of, to_hugging_face
 
-    config = config_of(model.shape, end_ids=(0,), dtype="float32")
-    kind = transformers.Qwen2Config if model.shape.qkv_bias else transformers.LlamaConfig
-    config = kind(**{k: v for k, v in config.items() if k not in ("architectures", "model_type")})
-    config._attn_implementation = "eager"
-    cls = transformers.Qwen2ForCausalLM if model.shape.qkv_bias else transformers.LlamaForCausalLM
-    peer = cls(config).eval()
-    state = {to_hugging_face(name): p for name, p in model.state_dict().items()}
-    missing, unexpected = peer.load_state_dict(state, strict=False)
-    assert not unexpected
-    assert set(missing) <= {"lm_head.weight"}
-    peer.tie_weights()
-    return peer
+    def load(model):
+        write_config(tmp_path, model.shape)
+        save_weights(tmp_path, model.shape, model.state_dict(), torch.float32)
+        options = {"dtype": torch.float32, "attn_implementation": "eager", "local_files_only": True}
+        return transformers.AutoModelForCausalLM.from_pretrained(tmp_path, **options).eval()
+
+    return load
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
 @torch.inference_mode()
-def test_against_transformers(case):
+def test_against_transformers(case, theirs):
     model = ours(CASES[case])
     ids = torch.randint(0, 211, (2, 77), generator=torch.Generator().manual_seed(1))
     expected = theirs(model)(ids).logits
@@ -54,7 +51,7 @@ def test_against_transformers(case):
 
 @pytest.mark.parametrize("case", ["grouped, tied", "seven a group, biases, tied"])
 @torch.inference_mode()
-def test_against_transformers_to_position_8191(case):
+def test_against_transformers_to_position_8191(case, theirs):
     model = ours(CASES[case])
     ids = torch.randint(0, 211, (1, 24), generator=torch.Generator().manual_seed(2))
     positions = torch.arange(8191 - 23, 8192)
@@ -80,3 +77,21 @@ def test_law_no_token_sees_the_future():
     changed[0, 20:] = (changed[0, 20:] + 1) % 211
     torch.testing.assert_close(model(ids)[:, :20], model(changed)[:, :20], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(model(ids)[:, 20:], model(changed)[:, 20:], atol=0.1)
+
+
+@pytest.mark.parametrize("attend", [attend_reference, attend_cpu])
+@torch.inference_mode()
+def test_law_rows_with_masks_and_positions_of_their_own_equal_each_alone(attend):
+    """Texts of different lengths in one batch: the shorter padded in front, its padding seen by nobody."""
+    model = ours(CASES["seven a group, biases, tied"], attend)
+    generator = torch.Generator().manual_seed(5)
+    texts = [torch.randint(0, 211, (n,), generator=generator) for n in (20, 3, 11)]
+    padding = torch.tensor([20 - len(text) for text in texts])
+    ids = torch.stack([torch.cat((torch.full((int(n),), 5), t)) for n, t in zip(padding, texts, strict=True)])
+    place = torch.arange(20)
+    positions = (place - padding[:, None]).clamp(min=0)
+    real = place[None, None, :] >= padding[:, None, None]
+    mask = (place[:, None] >= place) & real | (place[:, None] == place)
+    out = model(ids, positions, mask=mask)
+    for b, text in enumerate(texts):
+        torch.testing.assert_close(out[b, padding[b] :], model(text[None])[0], atol=2e-4, rtol=2e-4)
