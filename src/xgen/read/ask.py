@@ -96,12 +96,13 @@ class Asker:
 
         A GPU takes several at once, a CPU each by itself.
         """
+        room = self._question_room(max_answer_tokens)
         for question in questions:
             n_question = question_length(self.bundle, question)
-            if n_question > MAX_QUESTION_TOKENS:
+            if n_question > room:
                 raise TooLong(
                     "the question",
-                    f"it has {n_question:,} tokens and {MAX_QUESTION_TOKENS} fit",
+                    f"it has {n_question:,} tokens and {room} fit",
                     "ask a shorter one, and put long text into a file to be read",
                 )
         n_at_once = QUESTIONS_ON_GPU if self.bundle.device.type == "cuda" and self.whole is None else 1
@@ -112,7 +113,8 @@ class Asker:
 
     def evidence(self, questions: Sequence[str], max_answer_tokens: int) -> list[list[Evidence]]:
         """For each question every candidate span of the passages read for it, with its score."""
-        readings = [Reading(q, p) for q in questions for p in self.passages(q)]
+        passages = [self.passages(question) for question in questions]
+        readings = [Reading(q, p) for q, some in zip(questions, passages, strict=True) for p in some]
         rows, logits_BV, asked = self._prompts(readings)
         texts = [self.sources.text[r.passage.start : r.passage.end] for r in readings]
         rules = [self.quoter.rule(text) for text in texts]
@@ -120,12 +122,11 @@ class Asker:
         found = self.quoter.candidates(rows, logits_BV, rules, N_BEAMS, longest)
         absent_ids = self.bundle.tokenizer.encode(ABSENT + QUOTE.closing)
         absent = score(self.bundle.model, rows, logits_BV, [absent_ids])
-        evidence: dict[str, list[Evidence]] = {question: [] for question in questions}
-        for b, reading in enumerate(readings):
-            evidence[reading.question] += self._weighed(
-                reading, found[b], asked=asked[b], absent=absent[b][0], n_prompt=rows.lengths[b]
-            )
-        return [evidence[question] for question in questions]
+        weighed = (
+            self._weighed(reading, found[b], asked=asked[b], absent=absent[b][0], n_prompt=rows.lengths[b])
+            for b, reading in enumerate(readings)
+        )
+        return [[each for _ in some for each in next(weighed)] for some in passages]
 
     def passages(self, question: str) -> list[Passage]:
         """What is read for a question."""
@@ -169,6 +170,8 @@ class Asker:
         evidence = []
         for candidate in candidates:
             start, end = locate(self.sources.text, candidate.text, question, passage.start, passage.end)
+            if self.sources.index_at(start) != self.sources.index_at(end - 1):
+                continue  # it runs from one document into the next
             near = max(passage.start, start - NEAR_CHARACTERS), min(passage.end, end + NEAR_CHARACTERS)
             own = words(candidate.text)
             signals = trust.Signals(
@@ -215,6 +218,15 @@ class Asker:
             read=tuple(map(self._said, passages)) if self.whole is None else (),
         )
 
+    def _question_room(self, max_answer_tokens: int) -> int:
+        """Tokens of the longest question that fits beside its document, wording and answer."""
+        if self.whole is None:
+            return MAX_QUESTION_TOKENS
+        wording = max(len(question_ids(self.bundle, each, "")) for each in (QUOTE, FREE))
+        beside = len(document_ids(self.bundle, "")) + self.whole.n_tokens + wording
+        longest = max(max_answer_tokens, LONGEST_SPAN_TOKENS)
+        return min(MAX_QUESTION_TOKENS, self.bundle.shape.max_seq_len - beside - longest)
+
     def _share_around(self, question: str, start: int, end: int) -> float:
         return self.ranking.share(question, self.sources.text[start:end])
 
@@ -248,14 +260,15 @@ class Asker:
 
     def _hold(self, text: str, passages: list[Passage]) -> tuple[tuple[Citation, ...], tuple[str, ...]]:
         """What of a free answer the passages bear out, sentence by sentence, and what they do not."""
+        stretches = [stretch for p in passages for stretch in self.sources.split(p.start, p.end)]
         citations: list[Citation] = []
         unsupported: list[str] = []
         for begin, stop in sentence_spans(text):
             sentence = text[begin:stop]
             matches = [
-                (match.score, match.start + p.start, match.end + p.start)
-                for p in passages
-                if (match := support(self.sources.text[p.start : p.end], sentence)) is not None
+                (match.score, match.start + a, match.end + a)
+                for a, b in stretches
+                if (match := support(self.sources.text[a:b], sentence)) is not None
             ]
             if matches:
                 _, start, end = max(matches)

@@ -85,4 +85,7 @@ class Chat:
                 break
             common += 1
         self._cache.cut(common)
-        return self._cache, prefill(self.bundle.model, self._cache, ids[common:])
+        self._cached_ids = ids[:common]  # true also if the user stops while the rest is read or answered
+        logits = prefill(self.bundle.model, self._cache, ids[common:])
+        self._cached_ids = ids
+        return self._cache, logits

@@ -16,10 +16,11 @@ from xgen.bundle import Bundle
 from xgen.engine.cache import Rows
 from xgen.engine.constrain import Substring, Vocabulary, best_spans, substring
 from xgen.read.prompt import QUOTE
-from xgen.read.words import unspaced, words
+from xgen.read.words import chunks, words
 from xgen.text.sentences import sentence_spans
 
-_EDGES = " \t\r\n\f\v\u00a0\u3000.,;:!?\u3002\uff0c\u3001\uff1b\uff1a\"'\u201c\u201d\u2018\u2019\u00ab\u00bb"
+_SPACE = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
+_EDGES = _SPACE + ".,;:!?\u3002\uff0c\u3001\uff1b\uff1a\"'\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _PAIRS = {")": "(", "]": "[", "}": "{", "\uff09": "\uff08", "\u300d": "\u300c", "\u300f": "\u300e"}
 
 
@@ -43,11 +44,11 @@ class Quoter:
         """The bytes of every id that may be written; rows of the model without text have none."""
         tokenizer, n_rows = self.bundle.tokenizer, self.bundle.shape.vocab_size
         known = [tokenizer.token_bytes(i) for i in range(tokenizer.vocab_size)]
-        return Vocabulary(known[:n_rows] + [b""] * (n_rows - len(known)))
+        return Vocabulary(known[:n_rows] + [b""] * (n_rows - len(known)), tokenizer.encode)
 
     def rule(self, text: str) -> Substring:
         """The rule "a substring of `text`"."""
-        return substring(self.vocabulary, text, by_characters=unspaced(text))
+        return substring(self.vocabulary, chunks(text))
 
     @cached_property
     def closing_ids(self) -> Tensor:

@@ -129,16 +129,24 @@ def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
 def _reports(
     sources: Sources, offsets: Sequence[tuple[int, int]], passages: set[Passage]
 ) -> tuple[DocumentReport, ...]:
-    """How many tokens of each document stand in the passages that were read."""
+    """How many tokens of each document stand in the passages that were read.
+
+    White space around a passage, which is in none, counts with it.
+    """
     reports = []
     for index, document in enumerate(sources.documents):
         begin, end = sources.bounds(index)
         inside, reached = 0, begin
         for passage in sorted(passages, key=lambda p: p.start):
             start, stop = max(passage.start, reached), min(passage.end, end)
-            if start < stop:
-                inside += tokens_inside(offsets, start, stop)
-                reached = stop
+            if start >= stop:
+                continue
+            if not sources.text[reached:start].strip():
+                start = reached
+            if not sources.text[stop:end].strip():
+                stop = end
+            inside += tokens_inside(offsets, start, stop)
+            reached = stop
         reports.append(
             DocumentReport(document.path, tokens_inside(offsets, begin, end), inside, document.dropped)
         )
@@ -148,6 +156,9 @@ def _reports(
 def _require_sound(documents: Sequence[Document], questions: Sequence[str], max_answer_tokens: int) -> None:
     if not documents:
         raise XgenError("reading", "there is no document", "name at least one file")
+    if not any(document.text.strip() for document in documents):
+        paths = ", ".join(document.path for document in documents)
+        raise XgenError(paths, "there is no text to read", "name a document with text")
     for question in questions:
         if not question.strip():
             raise XgenError("--ask", "the question is empty", "write what you want to know")

@@ -86,5 +86,5 @@ def plan(
 
 def tokens_inside(offsets: Sequence[tuple[int, int]], start: int, end: int) -> int:
     """How many tokens begin in `[start, end)`."""
-    begins = [begin for begin, _ in offsets]
-    return bisect_left(begins, end) - bisect_left(begins, start)
+    before_end, before_start = (bisect_left(offsets, at, key=lambda place: place[0]) for at in (end, start))
+    return before_end - before_start

@@ -7,12 +7,20 @@ _UNSPACED = (  # Thai and Lao, Burmese, Khmer, kana, Han
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_RUN = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]").match
+# Vowel signs and accents that have no letter of their own; to `re` they are no part of a word.
+_MARKS = "".join(
+    c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M" and not _IS_UNSPACED(c)
+)
+_RUN = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}](?:[^\W_{_UNSPACED}]|[{_MARKS}])*")
+_CHUNK = re.compile(
+    rf"\d+(?:[.,]\d+)*(?![^\W_{_UNSPACED}])|[^\W_{_UNSPACED}](?:[^\W_{_UNSPACED}]|[{_MARKS}])*|\s+|.",
+    re.DOTALL,
+)
 
 
 def words(text: str) -> list[str]:
-    """Case-folded words; runs of Han, kana, Thai and the like become pairs of characters."""
+    """Case-folded words with their marks; runs of Han, kana, Thai and the like become pairs of characters."""
     found: list[str] = []
     for run in _RUN.findall(unicodedata.normalize("NFKC", text).casefold()):
         if len(run) > 1 and _IS_UNSPACED(run):
@@ -20,6 +28,15 @@ def words(text: str) -> list[str]:
         else:
             found.append(run)
     return found
+
+
+def chunks(text: str) -> list[str]:
+    """The text cut where a quotation may begin or end; joined, the chunks are the text.
+
+    Words and numbers ("1,250.5") stay whole; spaces come in runs; everything else, the letters of
+    scripts without spaces among it, is cut into characters.
+    """
+    return _CHUNK.findall(text)
 
 
 def unspaced(text: str) -> bool:
