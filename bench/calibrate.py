@@ -44,7 +44,7 @@ class Asked:
     """One question's candidates: signals [n, s] and F1 [n]; `answerable` if its text holds an answer."""
 
     document: str
-    row: str
+    row: str  # with its language, such as "en alone"
     answerable: bool
     signals: np.ndarray[Any, np.dtype[np.float64]]
     f1: np.ndarray[Any, np.dtype[np.float64]]
@@ -112,7 +112,11 @@ def load_signals(files: Sequence[Path]) -> dict[tuple[str, str], list[Asked]]:
         found = line["candidates"]
         signals = np.array([[c[name] for name in names] for c in found]).reshape(-1, len(names))
         asked = Asked(
-            line["document"], line["row"], line["answerable"], signals, np.array([c["f1"] for c in found])
+            line["document"],
+            f"{line['lang']} {line['row']}",
+            line["answerable"],
+            signals,
+            np.array([c["f1"] for c in found]),
         )
         groups.setdefault((line["model"], line["way"]), []).append(asked)
     return groups

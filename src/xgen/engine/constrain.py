@@ -6,7 +6,7 @@ would close the quotation.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,13 @@ from xgen.model.transformer import Transformer
 
 
 class Vocabulary:
-    """The bytes of each id, in the form that llguidance takes; ids without bytes are never allowed."""
+    """The bytes of each id and the way text is encoded, in the form that llguidance takes.
 
-    def __init__(self, token_bytes: Sequence[bytes]) -> None:
+    Ids without bytes are never allowed. The encoding matters: where only one continuation is left,
+    the library allows nothing but the ids that `encode` gives for it.
+    """
+
+    def __init__(self, token_bytes: Sequence[bytes], encode: Callable[[str], list[int]]) -> None:
         from llguidance import LLTokenizer, TokenizerWrapper
 
         nameless = [index for index, token in enumerate(token_bytes) if not token]
@@ -32,18 +36,22 @@ class Vocabulary:
         self.special_token_ids = nameless
         self.eos_token_id = nameless[0] if nameless else len(token_bytes) - 1
         self.bos_token_id = None
+        self.encode = encode
         self.has_text = np.array([bool(token) for token in token_bytes])
         self.single = {token: index for index, token in enumerate(self.tokens) if len(token) == 1}
         self.compiled = LLTokenizer(TokenizerWrapper(self), n_vocab=len(self.tokens))
 
     def __call__(self, text: bytes) -> list[int]:
-        """Ids of `text`, byte by byte; the library asks for it, masks do not depend on it."""
-        return [self.single[bytes([byte])] for byte in text if bytes([byte]) in self.single]
+        """Ids of `text`; of a piece that ends inside a character, byte by byte."""
+        try:
+            return self.encode(text.decode())
+        except UnicodeDecodeError:
+            return [self.single[bytes([byte])] for byte in text if bytes([byte]) in self.single]
 
 
 @dataclass(frozen=True)
 class Substring:
-    """A rule: what is written must stand in the text, word for word (or character for character)."""
+    """A rule: what is written must be a run of a text's chunks (words, or characters)."""
 
     matcher: Any
     vocabulary: Vocabulary
@@ -60,7 +68,7 @@ class Substring:
         return text_ids
 
     def complete(self) -> bool:
-        """Whether the text may end here: at the end of a whole word."""
+        """Whether the text may end here: at the end of a whole chunk."""
         return bool(self.matcher.is_accepting())
 
     def take(self, token: int) -> "Substring":
@@ -71,12 +79,14 @@ class Substring:
         return Substring(matcher, self.vocabulary)
 
 
-def substring(vocabulary: Vocabulary, text: str, by_characters: bool = False) -> Substring:
-    """The rule "a substring of `text`", of whole words, or of characters where words have no spaces."""
+def substring(vocabulary: Vocabulary, chunks: Sequence[str]) -> Substring:
+    """The rule "a run of whole chunks, in their order".
+
+    The caller says what a chunk is, such as a word, a number, a space or a character.
+    """
     from llguidance import LLMatcher
 
-    kind = "substring_chars" if by_characters else "substring_words"
-    grammar = f"start: SPAN\nSPAN: %regex {json.dumps({kind: text})}"
+    grammar = f"start: SPAN\nSPAN: %regex {json.dumps({'substring_chunks': list(chunks)})}"
     matcher = LLMatcher(vocabulary.compiled, grammar, log_level=0)
     if matcher.is_error():
         raise ValueError(matcher.get_error())

@@ -166,7 +166,7 @@ class Asker:
         question, passage = reading.question, reading.passage
         question_words = frozenset(words(question))
         standing = self.ranking.standing(question, passage)
-        shared = self._share_around(question, passage.start, passage.end)
+        shared = self.ranking.share(question, self.sources.text[passage.start : passage.end])
         evidence = []
         for candidate in candidates:
             start, end = locate(self.sources.text, candidate.text, question, passage.start, passage.end)
@@ -177,8 +177,8 @@ class Asker:
             signals = trust.Signals(
                 span=candidate.logprob,
                 tokens=candidate.n_tokens,
-                sentence=self._share_around(question, *sentence_around(self.sources.text, start, end)),
-                near=self._share_around(question, *near),
+                sentence=self._context(question, start, end, *sentence_around(self.sources.text, start, end)),
+                near=self._context(question, start, end, *near),
                 echo=sum(word in question_words for word in own) / max(1, len(own)),
                 question=asked,
                 passage=standing,
@@ -227,8 +227,10 @@ class Asker:
         longest = max(max_answer_tokens, LONGEST_SPAN_TOKENS)
         return min(MAX_QUESTION_TOKENS, self.bundle.shape.max_seq_len - beside - longest)
 
-    def _share_around(self, question: str, start: int, end: int) -> float:
-        return self.ranking.share(question, self.sources.text[start:end])
+    def _context(self, question: str, start: int, end: int, begin: int, stop: int) -> float:
+        """The share of the question's words in `text[begin:stop]` around, not in, `text[start:end]`."""
+        text = self.sources.text
+        return self.ranking.share(question, f"{text[begin:start]} {text[end:stop]}")
 
     def _read(self, text: str) -> Cache:
         """The cache with the prompt up to the end of `text`, which is read only if it is not there yet."""

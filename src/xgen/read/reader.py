@@ -18,7 +18,7 @@ from xgen.read.window import How, Plan, plan, tokens_inside, window_for
 from xgen.show import progress
 from xgen.text.document import Document
 
-RESERVE_TOKENS = 256
+RESERVE_TOKENS = 192
 """Tokens of the window that `whole` keeps for the question, its wording and the answer."""
 
 

@@ -22,8 +22,8 @@ class Signals:
     """What is known of a candidate span before anybody says whether it is right.
 
     `span`: log-probability (nats) of writing and closing it; `tokens`: its length. `sentence` and
-    `near`: the share of the question's words that stand in its sentence and within 60 characters of
-    it, rare words weighing more, 0 to 1. `echo`: the share of its own words that the question holds.
+    `near`: the share of the question's words that stand beside it in its sentence and within 60
+    characters, rare words weighing more, 0 to 1. `echo`: the share of its own words that the question holds.
     `question`: mean log-probability of a token of the question given the passage (Sachan et al. 2022
     rank passages by it). `passage`: the passage's BM25 score over the best one's. `words`: the share
     of the question's words that stand in the passage. `absent`: log-probability of the reply "not in
