@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import pytest
 import torch
@@ -22,15 +23,32 @@ PIECES = [
     "日本".encode(),
 ]
 TOKENS = [bytes([i]) for i in range(256)] + PIECES + [b""] * (512 - 256 - len(PIECES))
-VOCABULARY = Vocabulary(TOKENS)
+
+
+def encode(text):
+    """The longest token that fits, again and again."""
+    rest, ids = text.encode(), []
+    while rest:
+        ids.append(
+            max((i for i, t in enumerate(TOKENS) if t and rest.startswith(t)), key=lambda i: len(TOKENS[i]))
+        )
+        rest = rest[len(TOKENS[ids[-1]]) :]
+    return ids
+
+
+VOCABULARY = Vocabulary(TOKENS, encode)
 QUOTE = torch.tensor([ord('"')])
 
 
-def spans_of(model, texts, by_characters=False, n_beams=8, max_tokens=24):
+def words_of(text):
+    return re.findall(r"\w+|\s+|.", text, re.DOTALL)
+
+
+def spans_of(model, texts, chunks_of=words_of, n_beams=8, max_tokens=24):
     """The best spans of each text, each behind a prompt of its own length."""
     prompts = [[1, 2, 3, *range(b)] for b in range(len(texts))]
     rows, logits, _ = read_rows(model, prompts, [1] * len(texts), n_beams * max_tokens)
-    rules = [substring(VOCABULARY, text, by_characters) for text in texts]
+    rules = [substring(VOCABULARY, chunks_of(text)) for text in texts]
     return best_spans(model, rows, logits, rules, QUOTE, n_beams, max_tokens), rows, logits
 
 
@@ -39,12 +57,13 @@ def written(span):
 
 
 texts = st.text(st.sampled_from('abc thé日本.,"\n😀'), min_size=1, max_size=40)
+CHUNKS = st.sampled_from([words_of, list])
 
 
-@given(text=texts, by_characters=st.booleans())
+@given(text=texts, chunks_of=CHUNKS)
 @settings(max_examples=40, deadline=None)
-def test_law_every_span_stands_in_the_text(model, text, by_characters):
-    (spans,), *_ = spans_of(model, [text], by_characters)
+def test_law_every_span_stands_in_the_text(model, text, chunks_of):
+    (spans,), *_ = spans_of(model, [text], chunks_of)
     assert spans
     for span in spans:
         assert written(span)
@@ -59,7 +78,7 @@ def test_law_texts_side_by_side_get_the_spans_of_each_alone(model, some):
     together, rows, _ = spans_of(model, some, n_beams=4, max_tokens=8)
     for b, (text, spans) in enumerate(zip(some, together, strict=True)):
         one, logits, _ = read_rows(model, [[1, 2, 3, *range(b)]], [1], 32)
-        (alone,) = best_spans(model, one, logits, [substring(VOCABULARY, text)], QUOTE, 4, 8)
+        (alone,) = best_spans(model, one, logits, [substring(VOCABULARY, words_of(text))], QUOTE, 4, 8)
         assert [s.logprob for s in spans] == pytest.approx([s.logprob for s in alone], abs=2e-3)
         gaps = [a.logprob - b.logprob for a, b in itertools.pairwise(alone)]
         if all(gap > 2e-3 for gap in gaps):  # no ties whose order may turn
@@ -110,17 +129,17 @@ def test_law_enough_beams_find_the_very_best(model):
 
 
 def test_ids_without_text_are_never_allowed():
-    rule = substring(VOCABULARY, "the cat \x00 sat", by_characters=True)
+    rule = substring(VOCABULARY, list("the cat \x00 sat"))
     allowed = rule.allowed().tolist()
     assert allowed == sorted(set(allowed))
     assert all(TOKENS[i] for i in allowed)
     assert set(allowed) >= {ord("t"), 257, 258, 0}
 
 
-@given(text=texts, by_characters=st.booleans(), n=st.integers(0, 12), pick=st.integers(0, 999))
+@given(text=texts, chunks_of=CHUNKS, n=st.integers(0, 12), pick=st.integers(0, 999))
 @settings(max_examples=60, deadline=None)
-def test_law_allowed_is_what_can_be_taken(text, by_characters, n, pick):
-    rule, so_far = substring(VOCABULARY, text, by_characters), b""
+def test_law_allowed_is_what_can_be_taken(text, chunks_of, n, pick):
+    rule, so_far = substring(VOCABULARY, chunks_of(text)), b""
     for _ in range(n):
         allowed = rule.allowed().tolist()
         if not allowed:
@@ -131,3 +150,18 @@ def test_law_allowed_is_what_can_be_taken(text, by_characters, n, pick):
         token = allowed[pick % len(allowed)]
         rule, so_far = rule.take(token), so_far + TOKENS[token]
         assert so_far in text.encode()
+
+
+def can_be_written(rule, goal):
+    if not goal:
+        return rule.complete()
+    fitting = [i for i in rule.allowed().tolist() if goal.startswith(TOKENS[i])]
+    return any(can_be_written(rule.take(i), goal[len(TOKENS[i]) :]) for i in fitting)
+
+
+@given(text=texts, chunks_of=CHUNKS, start=st.integers(0, 40), length=st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_law_every_run_of_chunks_can_be_written(text, chunks_of, start, length):
+    chunks = chunks_of(text)
+    run = "".join(chunks[start % len(chunks) :][:length])
+    assert can_be_written(substring(VOCABULARY, chunks), run.encode())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgen.read.words import unspaced, words
+from xgen.read.words import chunks, unspaced, words
 
 
 def spelled(letters: str, marks: str) -> st.SearchStrategy[str]:
@@ -60,3 +60,29 @@ def test_writings_of_one_word_are_one() -> None:
 )
 def test_scripts_without_spaces_are_known(text: str, expected: bool) -> None:
     assert unspaced(text) == expected
+
+
+@given(st.lists(WORDS | st.sampled_from(["1,250.5", "3", "日本", "snake_case", " ", "\n\n", "!", "😀"])))
+def test_law_chunks_are_the_text_and_cut_no_word(some: list[str]) -> None:
+    text = " ".join(some)
+    cut = chunks(text)
+    assert "".join(cut) == text
+    for word in some:
+        if len(words(word)) == 1 and not unspaced(word):
+            assert word in cut
+
+
+def test_numbers_are_one_chunk_and_letters_without_spaces_each_their_own() -> None:
+    assert chunks("1,250.5 km, 3. 日本2nd") == [
+        "1,250.5",
+        " ",
+        "km",
+        ",",
+        " ",
+        "3",
+        ".",
+        " ",
+        "日",
+        "本",
+        "2nd",
+    ]
