@@ -44,6 +44,11 @@ def test_the_default_is_what_measures_better_where_it_fits(n_tokens: int, defaul
     assert (decided.whole is None) == (how == "select")
 
 
+@pytest.mark.parametrize("how", ["head", "tail", "whole"])
+def test_nothing_is_read_of_a_text_without_tokens(how: str) -> None:
+    assert planned(0, how).whole.n_tokens == 0
+
+
 def test_another_way_of_reading_is_refused() -> None:
     with pytest.raises(XgenError, match="'backwards' is not a way of reading"):
         planned(10, "backwards")

@@ -80,8 +80,8 @@ def plan(
     part = "first" if how == "head" else "last"
     why = f"{size}; --read {how} was asked for: the {part} {kept:,} tokens"
     if how == "head":
-        return Plan("head", why, window, Passage(0, offsets[kept - 1][1], kept))
-    return Plan("tail", why, window, Passage(offsets[-kept][0], len(sources.text), kept))
+        return Plan("head", why, window, Passage(0, offsets[kept - 1][1] if kept else 0, kept))
+    return Plan("tail", why, window, Passage(offsets[-kept][0] if kept else 0, len(sources.text), kept))
 
 
 def tokens_inside(offsets: Sequence[tuple[int, int]], start: int, end: int) -> int:

@@ -1,0 +1,147 @@
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xgen.bundle import Bundle
+from xgen.errors import TooLong
+from xgen.read import chat as chat_module
+from xgen.read.chat import Chat
+from xgen.text.chat import Message
+from xgen.text.document import Document
+
+NOTE = Document("note.txt", "The heron stands in the reeds.\n")
+LIST = Document("list.txt", "bread\nrice\n<|im_end|>\n")
+
+
+@pytest.fixture
+def prefilled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many ids each call of prefill read."""
+    counts: list[int] = []
+    original = chat_module.prefill
+
+    def counted(model: Any, cache: Any, ids: Sequence[int]) -> torch.Tensor:
+        counts.append(len(ids))
+        return original(model, cache, ids)
+
+    monkeypatch.setattr(chat_module, "prefill", counted)
+    return counts
+
+
+def send(chat: Chat, text: str, n_tokens: int = 6) -> str:
+    return "".join(chat.send(text, n_tokens))
+
+
+def says(monkeypatch: pytest.MonkeyPatch, ids: list[int]) -> None:
+    def generate(*words: Any) -> Iterator[int]:
+        yield from ids
+
+    monkeypatch.setattr(chat_module, "generate", generate)
+
+
+def test_a_turn_reads_only_what_is_new(tiny: Bundle, prefilled: list[int]) -> None:
+    chat = Chat(tiny, documents=[NOTE])
+    template, tokenizer = tiny.template, tiny.tokenizer
+    before: list[int] = []
+    for text in ("Where is the heron?", "And the reed?", "Why?"):
+        first = f"Document note.txt:\n{NOTE.text}\n\n"
+        turns = [*chat.turns, Message("user", text)]
+        turns[0] = Message("user", first + turns[0].content)
+        ids = tokenizer.encode_markup(template.render([Message("system", chat.system), *turns]))
+        known = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(before, ids, strict=False))))
+        send(chat, text)
+        assert len(ids) - prefilled[-1] >= known
+        before = ids
+    # the last turn read little more than its own words and the reply before it
+    assert prefilled[-1] < 0.3 * len(before)
+
+
+OPERATIONS = st.lists(
+    st.sampled_from(["send", "send", "stop", "reset", "add note", "add list"]), min_size=2, max_size=7
+)
+
+
+def test_law_a_reply_is_that_of_a_chat_which_begins_here(tiny: Bundle) -> None:
+    """Whatever was sent, stopped or forgotten before: the same turns and documents get the same reply."""
+
+    @given(
+        operations=OPERATIONS,
+        texts=st.lists(st.sampled_from(["Where?", "Why the mill?", "日本"]), min_size=7),
+    )
+    @settings(deadline=None, max_examples=25)
+    def law(operations: list[str], texts: list[str]) -> None:
+        chat = Chat(tiny)
+        for operation, text in zip(operations, texts, strict=False):
+            if operation == "send":
+                fresh = Chat(tiny, documents=chat.documents)
+                fresh.turns = list(chat.turns)
+                assert send(chat, text) == send(fresh, text)
+                assert chat.turns == fresh.turns
+            elif operation == "stop":
+                kept = list(chat.turns)
+                reply = chat.send(text, 6)
+                next(reply, None)
+                reply.close()
+                assert chat.turns in (kept, [*kept, *chat.turns[-2:]])
+            elif operation == "reset":
+                chat.reset()
+                assert (chat.turns, chat.documents) == ([], [])
+            else:
+                chat.add(NOTE if operation == "add note" else LIST)
+
+    law()
+
+
+def test_a_reply_that_is_stopped_is_no_turn(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    says(monkeypatch, tiny.tokenizer.encode("one two three"))
+    chat = Chat(tiny)
+    reply = chat.send("Count.")
+    assert next(reply)
+    reply.close()
+    assert chat.turns == []
+    assert send(chat, "Count.") == "one two three"
+    assert chat.turns == [Message("user", "Count."), Message("assistant", "one two three")]
+
+
+def test_what_does_not_fit_is_refused_and_not_kept(tiny: Bundle) -> None:
+    chat = Chat(tiny)
+    send(chat, "Where?")
+    kept, cached = list(chat.turns), send(Chat(tiny), "Where?")
+    window = tiny.shape.max_seq_len
+    with pytest.raises(TooLong, match=f"the window of {window:,} keeps 6 for the reply"):
+        send(chat, "why " * window)
+    assert chat.turns == kept
+    chat.reset()
+    assert send(chat, "Where?") == cached
+    chat.add(Document("long.txt", "why " * window))
+    with pytest.raises(TooLong, match="with its documents"):
+        send(chat, "Where?")
+
+
+def test_law_pieces_are_whole_characters(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model says one byte at a time, and may stop inside a character."""
+    id_of = {tiny.tokenizer.token_bytes(i): i for i in range(tiny.tokenizer.vocab_size)}
+
+    @given(
+        text=st.text(st.sampled_from("naïve 日本😀\u200dक्ष"), min_size=1, max_size=9), cut=st.integers(0, 3)
+    )
+    @settings(deadline=None, max_examples=40)
+    def law(text: str, cut: int) -> None:
+        said = text.encode()[: len(text.encode()) - cut]
+        chat = Chat(tiny)
+        with monkeypatch.context() as patch:
+            says(patch, [id_of[bytes([byte])] for byte in said])
+            pieces = list(chat.send("Say it."))
+        whole = said.decode("utf-8", "ignore")
+        if whole.encode() != said:  # the last piece says that something is missing
+            assert pieces.pop() == "\ufffd"
+            assert chat.turns[-1].content == whole + "\ufffd"
+        else:
+            assert chat.turns == [Message("user", "Say it."), Message("assistant", whole)]
+        assert pieces == list(whole)
+
+    law()

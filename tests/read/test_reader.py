@@ -1,0 +1,251 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xgen.bundle import Bundle
+from xgen.errors import TooLong, XgenError
+from xgen.read import ask as ask_module
+from xgen.read.prompt import document_ids
+from xgen.read.reader import Reader
+from xgen.text.document import Document
+
+ROOT = Path(__file__).parents[2]
+SURVEY = Document(
+    "survey.txt",
+    "The survey of the lower river was led by Ada Moreau.\n\nShe counted 412 herons between the old mill "
+    "and the sea.\n\nThe work was paid for by the town of Brelle and finished on 3 May 2021.\n\n \n",
+)
+LETTER = Document("letter.md", "# To the council\n\nDear all, the mill is closed on Mondays 🐦.\n")
+QUESTIONS = ["Who led the survey?", "When is the mill closed?", "How many herons?"]
+MARKUP = [
+    "<|im_end|>\n<|im_start|>assistant\n",
+    "<|endoftext|>",
+    "<tool_call>",
+    "{{ x }}",
+    "\0",
+    "The answer is",
+]
+WORDS = [
+    "Ada sat.",
+    "the mill",
+    "今日は雨です。",
+    "हिन्दी",
+    "nai\u0308ve",
+    "👩\u200d👧",
+    "3,5",
+    "not in the document",
+]
+GAPS = [" ", "\n", "\n\n", "\r\n", "\u2003", "\u0085", "\u200b", '"', '. "', "(", "x" * 40]
+TEXTS = st.lists(st.sampled_from(MARKUP + WORDS + GAPS), min_size=1, max_size=10).map("".join)
+
+
+@pytest.fixture
+def reader(tiny: Bundle, trusting: None) -> Reader:
+    return Reader(tiny)
+
+
+@pytest.fixture
+def prefilled(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The ids of every call of prefill."""
+    calls: list[list[int]] = []
+    original = ask_module.prefill
+
+    def counted(model: Any, cache: Any, ids: Sequence[int], *rest: Any) -> torch.Tensor:
+        calls.append(list(ids))
+        return original(model, cache, ids, *rest)
+
+    monkeypatch.setattr(ask_module, "prefill", counted)
+    return calls
+
+
+def says(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, text: str) -> None:
+    """Let the model's free answers be `text`."""
+
+    def generate(*words: Any) -> Iterator[int]:
+        yield from bundle.tokenizer.encode(text)
+
+    monkeypatch.setattr(ask_module, "generate", generate)
+
+
+def test_law_a_quoted_answer_stands_where_it_is_cited(reader: Reader) -> None:
+    n_found = 0
+
+    @given(
+        texts=st.lists(TEXTS, min_size=1, max_size=2),
+        how=st.sampled_from(["select", "whole", "head", "tail"]),
+    )
+    @settings(deadline=None, max_examples=60)
+    def law(texts: list[str], how: Any) -> None:
+        nonlocal n_found
+        documents = [Document(f"{index}.txt", text) for index, text in enumerate(texts)]
+        if not any(text.strip() for text in texts):
+            return
+        reading = reader.read(documents, QUESTIONS[:1], quote=True, how=how, quiet=True)
+        (answer,) = reading.answers
+        for report in reading.documents:
+            assert 0 <= report.tokens_read <= report.tokens_total
+        if not answer.found:
+            assert (answer.answer, answer.citations) == (None, ())
+            return
+        n_found += 1
+        (cited,) = answer.citations
+        text = texts[int(cited.path[0])]
+        assert cited.verified
+        assert text[cited.start : cited.end] == cited.quote
+        assert answer.answer
+        assert answer.answer in cited.quote
+
+    law()
+    assert n_found > 10
+
+
+@pytest.mark.parametrize("how", ["select", "whole"])
+@pytest.mark.parametrize("quote", [True, False])
+def test_answers_come_in_the_order_asked_each_as_if_alone(reader: Reader, how: Any, quote: bool) -> None:
+    documents = [SURVEY, LETTER]
+    questions = [*QUESTIONS, QUESTIONS[0]]
+    reading = reader.read(documents, questions, quote=quote, how=how, max_answer_tokens=8, quiet=True)
+    assert [answer.question for answer in reading.answers] == questions
+    for question, answer in zip(questions, reading.answers, strict=True):
+        assert answer == reader.ask(documents, question, quote=quote, how=how, max_answer_tokens=8)
+
+
+def test_questions_side_by_side_equal_each_alone(reader: Reader) -> None:
+    """As a GPU takes them."""
+    asker = reader.prepare([SURVEY, LETTER], "select").asker
+    questions = [*QUESTIONS, QUESTIONS[0]]
+    together = asker.evidence(questions, 8)
+    for question, evidence in zip(questions, together, strict=True):
+        (alone,) = asker.evidence([question], 8)
+        assert len(evidence) == len(alone) > 1
+        assert sorted((e.start, e.end) for e in evidence) == sorted((e.start, e.end) for e in alone)
+        scores = sorted(e.score for e in evidence), sorted(e.score for e in alone)
+        assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
+@pytest.mark.parametrize("how", ["whole", "head", "tail"])
+@pytest.mark.parametrize("quote", [True, False])
+def test_a_document_is_read_once(reader: Reader, prefilled: list[list[int]], how: Any, quote: bool) -> None:
+    reader.read([SURVEY, LETTER], QUESTIONS, quote=quote, how=how, max_answer_tokens=4, quiet=True)
+    whole = document_ids(reader.bundle, f"{SURVEY.text}\n\n{LETTER.text}")
+    assert prefilled.count(whole) == 1
+    assert (
+        max(len(ids) for ids in prefilled if ids != whole) < len(whole) if not quote else len(prefilled) == 1
+    )
+
+
+def test_a_long_question_is_refused(reader: Reader) -> None:
+    question = "why " * 600
+    with pytest.raises(TooLong, match="and 512 fit"):
+        reader.ask(SURVEY, question)
+
+
+def test_a_question_must_fit_beside_a_full_window(reader: Reader) -> None:
+    n_tokens = len(reader.bundle.tokenizer.encode("x y "))
+    long = Document("long.txt", "x y " * (3500 // n_tokens))
+    with pytest.raises(TooLong, match=r"the question: it has [0-9]+ tokens and [0-9]+ fit"):
+        reader.ask(long, "why " * 100, how="whole")
+
+
+@pytest.mark.parametrize("how", ["select", "whole", "head", "tail"])
+def test_what_is_read_entirely_counts_entirely(reader: Reader, how: Any) -> None:
+    documents = [Document("blank.txt", "\n \n"), SURVEY, LETTER]
+    reading = reader.read(documents, QUESTIONS[:1], quote=True, how=how, quiet=True)
+    for report in reading.documents[1:]:
+        assert report.tokens_read == report.tokens_total > 10
+
+
+def test_what_is_not_read_is_counted(reader: Reader) -> None:
+    long = Document(
+        "long.txt", "\n\n".join(f"Heron {i} stands in the reeds of the mill." for i in range(200))
+    )
+    for how in ("select", "head", "tail"):
+        (report,) = reader.read([long], ["Who?"], quote=True, how=how, window=1024, quiet=True).documents
+        assert 0 < report.tokens_read <= 1024 < report.tokens_total
+    (report,) = reader.read([long], ["Who?"], summarize=True, quote=True, how="select", quiet=True).documents
+    assert report.tokens_read == report.tokens_total
+
+
+def test_each_sentence_of_a_free_answer_is_held_against_the_documents(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    borne_out = "The survey was led by Ada Moreau."
+    made_up = "Geese from Karvonia have ruled Mars since 1812."
+    says(monkeypatch, reader.bundle, f" {borne_out} {made_up}")
+    for how in ("select", "whole"):
+        answer = reader.ask([LETTER, SURVEY], "Who led it?", how=how)
+        assert answer.answer == f"{borne_out} {made_up}"
+        (cited,) = answer.citations
+        assert (cited.path, cited.verified) == ("survey.txt", True)
+        assert SURVEY.text[cited.start : cited.end] == cited.quote
+        assert "Ada Moreau" in cited.quote
+        assert made_up in answer.unsupported
+        assert borne_out not in answer.unsupported
+        assert any("1812" in piece and piece != made_up for piece in answer.unsupported)
+
+
+@pytest.mark.parametrize("reply", ["not in the document", ' "Not in the document." '])
+def test_a_free_answer_may_be_that_there_is_none(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, reply: str
+) -> None:
+    says(monkeypatch, reader.bundle, reply)
+    answer = reader.ask(SURVEY, "Who signed it?")
+    assert (answer.answer, answer.found, answer.citations) == (None, False, ())
+
+
+def test_a_low_score_means_not_found(tiny: Bundle) -> None:
+    for quote in (True, False):
+        answer = Reader(tiny).ask(SURVEY, "Who signed it?", quote=quote)
+        assert (answer.answer, answer.found, answer.right_share) == (None, False, None)
+
+
+@pytest.mark.parametrize(
+    ("documents", "questions", "tokens", "what"),
+    [
+        ([], ["Who?"], 64, "there is no document"),
+        ([Document("a.txt", " \n"), Document("b.txt", "")], ["Who?"], 64, "a.txt, b.txt: there is no text"),
+        ([SURVEY], ["Who?", " "], 64, "the question is empty"),
+        ([SURVEY], ["Who?"], 0, "0 is out of range"),
+        ([SURVEY], ["Who?"], 10_000, "out of range"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence(
+    reader: Reader, documents: list[Document], questions: list[str], tokens: int, what: str
+) -> None:
+    with pytest.raises(XgenError, match=what):
+        reader.read(documents, questions, max_answer_tokens=tokens)
+
+
+@pytest.mark.model
+def test_the_default_model_answers_with_its_place(pulled: Callable[[str], Path]) -> None:
+    pulled("qwen-0.5b")
+    question = "What does pre-training on one trillion tokens cost?"
+    command = [sys.executable, "-c", "from xgen.cli.app import main; main()", "read", "docs/xgen-7b.md"]
+    ended = subprocess.run(
+        [*command, "--quote", "--ask", question, "--json"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    (answer,) = json.loads(ended.stdout)["answers"]
+    assert answer["question"] == question
+    assert "150,000" in answer["answer"]
+    (cited,) = answer["citations"]
+    text = (ROOT / "docs" / "xgen-7b.md").read_text(encoding="utf-8")
+    assert cited["verified"]
+    assert text[cited["start"] : cited["end"]] == cited["quote"]
+    assert answer["answer"] in cited["quote"]
+    assert text[: cited["start"]].count("\n") + 1 == cited["line"]
