@@ -107,6 +107,35 @@ def test_a_reply_that_is_stopped_is_no_turn(tiny: Bundle, monkeypatch: pytest.Mo
     assert chat.turns == [Message("user", "Count."), Message("assistant", "one two three")]
 
 
+def test_a_reply_that_is_stopped_leaves_nothing_stale(tiny: Bundle, prefilled: list[int]) -> None:
+    chat = Chat(tiny, documents=[NOTE])
+    expected = send(chat, "Where?")
+    for text in ("Why the mill?", "Why the mill?"):
+        chat.reset()
+        next(chat.send(text))  # overwrites what was read, and is not heard to its end
+    assert prefilled[-1] == 1, "the second time all but the last id was known"
+    chat.reset()
+    chat.add(NOTE)
+    assert send(chat, "Where?") == expected
+
+
+def test_reading_that_is_stopped_leaves_nothing_stale(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = Chat(tiny, documents=[NOTE])
+    expected = send(chat, "Where?")
+    original = chat_module.prefill
+
+    def stopped(*words: Any) -> torch.Tensor:
+        original(*words)
+        raise KeyboardInterrupt
+
+    chat.reset()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(chat_module, "prefill", stopped)
+        send(chat, "Why the mill?")
+    chat.add(NOTE)
+    assert send(chat, "Where?") == expected
+
+
 def test_what_does_not_fit_is_refused_and_not_kept(tiny: Bundle) -> None:
     chat = Chat(tiny)
     send(chat, "Where?")

@@ -15,6 +15,7 @@ from xgen.bundle import Bundle
 from xgen.errors import TooLong, XgenError
 from xgen.read import ask as ask_module
 from xgen.read.prompt import document_ids
+from xgen.read.quote import Candidate, Quoter
 from xgen.read.reader import Reader
 from xgen.text.document import Document
 
@@ -108,6 +109,21 @@ def test_law_a_quoted_answer_stands_where_it_is_cited(reader: Reader) -> None:
     assert n_found > 10
 
 
+def test_no_answer_runs_from_one_document_into_the_next(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [Document("a.txt", "The survey was led"), Document("b.txt", "by Ada Moreau of Brelle.")]
+    crossing, inside = Candidate("led\n\nby Ada", -1.0, 4), Candidate("Ada Moreau", -9.0, 2)
+    for candidates, expected in (([crossing, inside], "Ada Moreau"), ([crossing], None)):
+        monkeypatch.setattr(Quoter, "candidates", lambda *words, found=candidates: [found])
+        assert reader.ask(documents, "Who led it?", quote=True, how="whole").answer == expected
+    monkeypatch.setattr(Quoter, "candidates", lambda *words: [[inside]])
+    says(monkeypatch, reader.bundle, "The survey was led by Ada Moreau of Brelle.")
+    for cited in reader.ask(documents, "Who led it?", how="whole").citations:
+        text = next(document.text for document in documents if document.path == cited.path)
+        assert cited.end <= len(text)
+
+
 @pytest.mark.parametrize("how", ["select", "whole"])
 @pytest.mark.parametrize("quote", [True, False])
 def test_answers_come_in_the_order_asked_each_as_if_alone(reader: Reader, how: Any, quote: bool) -> None:
@@ -158,7 +174,7 @@ def test_a_question_must_fit_beside_a_full_window(reader: Reader) -> None:
 
 @pytest.mark.parametrize("how", ["select", "whole", "head", "tail"])
 def test_what_is_read_entirely_counts_entirely(reader: Reader, how: Any) -> None:
-    documents = [Document("blank.txt", "\n \n"), SURVEY, LETTER]
+    documents = [Document("blank.txt", "\n \n"), SURVEY, Document("late.md", f"\n\n  {LETTER.text}")]
     reading = reader.read(documents, QUESTIONS[:1], quote=True, how=how, quiet=True)
     for report in reading.documents[1:]:
         assert report.tokens_read == report.tokens_total > 10

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgen.read.sources import BREAK, Sources
+from xgen.read.sources import Sources
 from xgen.text.document import Document
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=4)
@@ -26,18 +26,6 @@ def test_law_every_offset_leads_back_to_its_document(texts: list[str], cuts: lis
         assert text[cited.start : cited.end] == cited.quote
         assert cited.verified
         assert cited.line == sources.documents[index].place(start).line
-
-
-@given(texts=TEXTS, cuts=CUTS)
-def test_law_a_stretch_is_split_where_documents_meet(texts: list[str], cuts: list[int]) -> None:
-    sources = sources_of(texts)
-    start, end = (min(2 * cut, len(sources.text)) for cut in cuts)
-    pieces = sources.split(start, end)
-    for a, b in pieces:
-        assert sources.bounds(sources.index_at(a))[1] >= b
-    kept = {at for a, b in pieces for at in range(a, b)}
-    breaks = {sources.bounds(i)[1] + k for i in range(len(texts) - 1) for k in range(len(BREAK))}
-    assert kept == set(range(start, end)) - breaks
 
 
 def test_page_and_line_are_those_of_the_place() -> None:

@@ -262,15 +262,14 @@ class Asker:
 
     def _hold(self, text: str, passages: list[Passage]) -> tuple[tuple[Citation, ...], tuple[str, ...]]:
         """What of a free answer the passages bear out, sentence by sentence, and what they do not."""
-        stretches = [stretch for p in passages for stretch in self.sources.split(p.start, p.end)]
         citations: list[Citation] = []
         unsupported: list[str] = []
         for begin, stop in sentence_spans(text):
             sentence = text[begin:stop]
             matches = [
-                (match.score, match.start + a, match.end + a)
-                for a, b in stretches
-                if (match := support(self.sources.text[a:b], sentence)) is not None
+                (match.score, match.start + p.start, match.end + p.start)
+                for p in passages
+                if (match := support(self.sources.text[p.start : p.end], sentence)) is not None
             ]
             if matches:
                 _, start, end = max(matches)

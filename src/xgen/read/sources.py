@@ -35,12 +35,6 @@ class Sources:
         """The document that holds the character at `offset` of `text`."""
         return bisect_right(self.starts, offset) - 1
 
-    def split(self, start: int, end: int) -> list[tuple[int, int]]:
-        """`text[start:end]` cut where one document ends and the next begins: [(start, end)]."""
-        bounds = (self.bounds(index) for index in range(len(self.documents)))
-        cut = ((max(start, begin), min(end, stop)) for begin, stop in bounds)
-        return [(a, b) for a, b in cut if a < b]
-
     def citation(self, start: int, end: int, quote: str | None = None) -> Citation:
         """Cite `text[start:end]`, with offsets into the document that holds it.
 
