@@ -20,14 +20,12 @@ CHATML = (
 @pytest.fixture(scope="session")
 def pulled() -> Callable[[str], Path]:
     """The folder of a model of strangers; the test skips where it has not been pulled."""
-    from xgen.files import cache_folder
-
-    models = cache_folder() / "models"
+    from xgen.files import model_folder
 
     def find(name: str) -> Path:
-        if not (models / name).is_dir():
+        if not (model_folder(name)).is_dir():
             pytest.skip(f"{name} is not on disk: xgen pull {name}")
-        return models / name
+        return model_folder(name)
 
     return find
 

@@ -14,7 +14,7 @@ from xgen.cards import CARDS, Card, Source, card, read_card
 from xgen.download import fetch
 from xgen.engine.machine import compute_dtype
 from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.files import cache_folder
+from xgen.files import model_folder
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
 from xgen.formats.gguf import convert
 from xgen.model.attention import attend_for
@@ -55,7 +55,7 @@ def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
     file, NotPulled if no place has it, NoRoom if the disk is full.
     """
     known = card(name)
-    folder = _home(name)
+    folder = model_folder(name)
     if folder.is_dir():
         return folder
     source = _source(known)
@@ -105,10 +105,6 @@ def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") 
     )
 
 
-def _home(name: str) -> Path:
-    return cache_folder() / "models" / name
-
-
 def _source(known: Card) -> Source:
     if known.source is None:
         way_out = "name a folder on your disk that holds it"
@@ -123,7 +119,7 @@ def _find(name_or_folder: str | Path) -> Path:
             raise BadModel(name, "there is no such folder", "name a folder that holds a model")
         return Path(name)
     known = card(name)
-    folder = _home(name)
+    folder = model_folder(name)
     if folder.is_dir():
         return folder
     _source(known)

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,11 @@ def cache_folder() -> Path:
         return Path(home).expanduser()
     xdg = os.environ.get("XDG_CACHE_HOME")
     return (Path(xdg) if xdg else Path.home() / ".cache") / "xgen"
+
+
+def model_folder(name: str) -> Path:
+    """Where the model `name` is kept once it is pulled."""
+    return cache_folder() / "models" / name
 
 
 def sha256_of(path: Path) -> str:
@@ -60,15 +65,15 @@ def no_room_named(folder: Path) -> Iterator[None]:
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` under a temporary name beside `path`, flush it to the disk, rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = _draft_of(path)
     try:
-        with no_room_named(path.parent), os.fdopen(handle, "wb") as file:
+        with no_room_named(path.parent), draft.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        draft.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
 
 
@@ -80,7 +85,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     folder is kept and ours is dropped.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    draft = _draft_of(path)
+    draft.mkdir()
     try:
         with no_room_named(path.parent):
             yield draft
@@ -91,3 +97,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_of(path: Path) -> Path:
+    """A hidden name beside `path` that nobody else uses."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,8 +30,14 @@ def progress(what: str, total: int, unit: str, quiet: bool = False) -> Iterator[
     Drawn on a terminal only: a pipe gets one line at the end. `unit` is "B" for bytes, else a
     word such as "tok".
     """
-    if quiet or not screen.is_terminal:
+    if quiet:
         yield lambda n: None
+        return
+    if not screen.is_terminal:
+        started, done = time.perf_counter(), [0]
+        yield lambda n: done.append(done.pop() + n)
+        seconds = time.perf_counter() - started
+        note(f"{what}: {done[0]:,} {unit} in {seconds:.1f} s ({done[0] / max(seconds, 1e-9):,.0f} {unit}/s)")
         return
     from rich import progress as bars
 

@@ -41,11 +41,11 @@ def test_flags_reach_the_reader(run_xgen: Callable, reader, note: str) -> None:
 
 def test_json_has_the_documented_keys(run_xgen: Callable, reader, note: str) -> None:
     found = json.loads(run_xgen("read", note, "--ask", "What?", "--json").out)
-    assert list(found) == ["model", "documents", "summary", "answers", "timing"]
+    assert list(found) == ["model", "how", "why", "documents", "summary", "answers", "timing"]
     assert list(found["documents"][0]) == ["path", "tokens_total", "tokens_read", "dropped"]
     answer, *_ = found["answers"]
     assert set(answer) == {
-        *("question", "answer", "found", "score", "citations"),
+        *("question", "answer", "found", "score", "right_share", "citations"),
         *("unsupported", "prompt_tokens", "answer_tokens"),
     }
     keys = ["quote", "path", "page", "line", "start", "end", "verified"]

@@ -68,7 +68,7 @@ def test_a_place_names_only_what_the_format_has() -> None:
 def test_json_round_trips_and_keeps_the_promised_keys() -> None:
     value = READING.to_json()
     assert json.loads(json.dumps(value)) == value
-    assert list(value) == ["model", "documents", "summary", "answers", "timing"]
+    assert list(value) == ["model", "how", "why", "documents", "summary", "answers", "timing"]
     assert value["documents"][0]["dropped"] == list(READING.documents[0].dropped)
     assert value["answers"][0]["citations"][0]["quote"] == "a heron\nstands", (
         "indices hold for the quote as it is"

@@ -6,13 +6,8 @@ from pathlib import Path
 import xgen
 from xgen.cards import CARDS, Card, card, read_card
 from xgen.errors import NotPulled
-from xgen.files import cache_folder
+from xgen.files import model_folder
 from xgen.show import note, screen
-
-
-def model_folder(name: str) -> Path:
-    """Where the pulled model `name` is kept, whether it is there yet or not."""
-    return cache_folder() / "models" / name
 
 
 def is_on_disk(name: str) -> bool:

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from xgen.cards import CARDS, Card, card
-from xgen.cli.loading import is_on_disk, megabytes, model_folder
+from xgen.cli.loading import is_on_disk, megabytes
 from xgen.cli.options import Json
 from xgen.cli.printing import print_table, print_text
+from xgen.files import model_folder
 from xgen.show import print_json
 
 

@@ -7,8 +7,9 @@ import typer
 
 import xgen
 from xgen.cards import card
-from xgen.cli.loading import is_on_disk, model_folder
+from xgen.cli.loading import is_on_disk
 from xgen.cli.options import Json
+from xgen.files import model_folder
 from xgen.show import note, print_json
 
 

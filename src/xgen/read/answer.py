@@ -75,6 +75,7 @@ class Answer:
             "answer": self.answer,
             "found": self.found,
             "score": self.score,
+            "right_share": self.right_share,
             "citations": [asdict(citation) for citation in self.citations],
             "unsupported": list(self.unsupported),
             "prompt_tokens": self.prompt_tokens,
@@ -149,6 +150,8 @@ class Reading:
         """The reading as `--json` shows it: dictionaries, lists and plain values only."""
         return {
             "model": self.model,
+            "how": self.how,
+            "why": self.why,
             "documents": [{**asdict(report), "dropped": list(report.dropped)} for report in self.documents],
             "summary": None if self.summary is None else self.summary.to_json(),
             "answers": [answer.to_json() for answer in self.answers],

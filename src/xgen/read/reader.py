@@ -93,8 +93,8 @@ class Reader:
         read = {Passage(0, len(asker.sources.text), len(prepared.offsets))} if summarize else set[Passage]()
         return Reading(
             model=self.bundle.card.name,
-            how=prepared.plan.how,
-            why=prepared.plan.why,
+            how=prepared.plan.how if questions else "whole",
+            why=prepared.plan.why if questions else "a summary goes through every sentence",
             documents=_reports(asker.sources, prepared.offsets, read | asker.passages_read),
             summary=found,
             answers=tuple(answers),
