@@ -34,13 +34,20 @@ class OracleReader:
         self.most = most
         self.asked: list[tuple[str, int, int, bool]] = []
 
-    def answer_all(
-        self, document: Document, questions: Sequence[str], how: str, quote: bool, max_answer_tokens: int
-    ) -> list[Answer]:
+    def read(
+        self,
+        documents: Sequence[Document],
+        questions: Sequence[str],
+        how: str,
+        quote: bool,
+        max_answer_tokens: int,
+        quiet: bool,
+    ) -> SimpleNamespace:
+        [document] = documents
         self.asked.append((how, len(questions), max_answer_tokens, quote))
         if how == "whole" and len(document.text.split()) > self.most:
             raise TooLong("bench", "too many words", "read less")
-        return [self._answer(document, q, how) for q in questions]
+        return SimpleNamespace(answers=tuple(self._answer(document, q, how) for q in questions))
 
     def _answer(self, document: Document, question: str, how: str) -> Answer:
         name = question[2:-1]

@@ -1,0 +1,97 @@
+import itertools
+import json
+
+import calibrate
+import numpy as np
+import pytest
+from calibrate import Asked, bands, best, held_out, load_signals, regress
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xgen.read.trust import Signals
+
+N = len(Signals.__dataclass_fields__)
+
+
+def made(n_questions: int, seed: int = 0) -> list[Asked]:
+    """Questions whose candidates' F1 follows the first signal alone; every fourth has no answer."""
+    random = np.random.default_rng(seed)
+    asked = []
+    for index in range(n_questions):
+        signals = random.normal(size=(6, N))
+        answerable = index % 4 != 0
+        f1 = 1 / (1 + np.exp(-3 * signals[:, 0])) if answerable else np.zeros(6)
+        asked.append(Asked(f"d{index // 2}", "en alone", answerable, signals, f1))
+    return asked
+
+
+def test_regression_finds_the_signal_that_matters():
+    weights, _ = regress([a for a in made(300) if a.answerable])
+    assert weights[0] > 1.5
+    assert np.abs(weights[1:]).max() < 0.3
+
+
+def test_law_a_question_is_never_scored_by_weights_that_saw_its_document(monkeypatch: pytest.MonkeyPatch):
+    asked, seen = made(40), []
+
+    def spy(training):
+        seen.append({a.document for a in training})
+        return np.zeros(N), 0.0
+
+    monkeypatch.setattr(calibrate, "regress", spy)
+    scored = held_out(asked)
+    assert len(scored) == len(asked)
+    assert len(seen) == calibrate.N_FOLDS
+    everything = {a.document for a in asked}
+    left_out = [everything - each for each in seen]
+    assert set.union(*left_out) == everything
+    assert sum(map(len, left_out)) == len(everything)
+
+
+def test_the_best_candidate_and_none():
+    [asked] = made(1)
+    weights = np.eye(N)[0]
+    value, f1 = best(asked, weights, 0.0)
+    top = int(asked.signals[:, 0].argmax())
+    assert f1 == asked.f1[top]
+    assert value == pytest.approx(1 / (1 + np.exp(-asked.signals[top, 0])))
+    assert best(Asked("d", "r", False, np.zeros((0, N)), np.zeros(0)), weights, 0.0) == (0.0, 0.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=calibrate.N_BANDS, max_size=80))
+def test_law_shares_rise_with_the_score_and_count_every_question(scored):
+    edges, right = bands(scored)
+    assert len(right) == len(edges) + 1
+    assert all(a < b for a, b in itertools.pairwise(right))
+    assert edges == sorted(edges)
+    overall = np.mean([f1 >= calibrate.RIGHT_F1 for _, f1 in scored])
+    assert min(right) <= overall + 1e-3
+    assert max(right) >= overall - 1e-3
+
+
+def test_false_alarms_are_what_was_asked_for(tmp_path, capsys):
+    files = []
+    for index, asked in enumerate(made(400)):
+        names = list(Signals.__dataclass_fields__)
+        line = {
+            "model": "m",
+            "way": "select",
+            "lang": "en",
+            "row": "alone",
+            "document": asked.document,
+            "answerable": asked.answerable,
+            "candidates": [
+                {**dict(zip(names, row, strict=True)), "f1": f1}
+                for row, f1 in zip(asked.signals.tolist(), asked.f1.tolist(), strict=True)
+            ],
+        }
+        files.append(json.dumps(line))
+        assert index < 400
+    signals, out = tmp_path / "signals.jsonl", tmp_path / "calibration.json"
+    signals.write_text("\n".join(files), encoding="utf-8")
+    assert {key: len(value) for key, value in load_signals([signals]).items()} == {("m", "select"): 400}
+    calibrate.main(["fit", str(signals), "--out", str(out)])
+    entry = json.loads(out.read_text())["models"]["m"]["select"]
+    assert entry["measured"]["false_alarm"] == pytest.approx(calibrate.FALSE_ALARMS, abs=0.01)
+    assert entry["measured"]["absent_questions"] == 100
+    assert json.loads(capsys.readouterr().out)["m"]["select"]["questions"] == 400
