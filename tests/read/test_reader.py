@@ -210,12 +210,31 @@ def test_each_sentence_of_a_free_answer_is_held_against_the_documents(
 
 
 @pytest.mark.parametrize("reply", ["not in the document", ' "Not in the document." '])
-def test_a_free_answer_may_be_that_there_is_none(
+def test_where_the_model_declines_the_evidence_answers(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, reply: str
 ) -> None:
+    # whether there is an answer is decided by the score, not by what the model says of itself
     says(monkeypatch, reader.bundle, reply)
     answer = reader.ask(SURVEY, "Who signed it?")
-    assert (answer.answer, answer.found, answer.citations) == (None, False, ())
+    assert answer.found
+    assert answer.answer is not None
+    assert answer.answer in SURVEY.text
+    (cited,) = answer.citations
+    assert cited.verified
+    assert answer.answer in cited.quote
+
+
+def test_the_measured_share_speaks_of_sentences_that_hold_the_span(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xgen.read import trust
+
+    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(True, 0.6))
+    span = reader.ask(SURVEY, "Who led it?", quote=True).answer
+    says(monkeypatch, reader.bundle, f"It was {span}, they say.")
+    assert reader.ask(SURVEY, "Who led it?").right_share == 0.6
+    says(monkeypatch, reader.bundle, "Geese did it.")
+    assert reader.ask(SURVEY, "Who led it?").right_share is None
 
 
 def test_a_low_score_means_not_found(tiny: Bundle) -> None:

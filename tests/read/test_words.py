@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgen.read.words import chunks, unspaced, words
+from xgen.read.words import chunks, holds, unspaced, words
 
 
 def spelled(letters: str, marks: str) -> st.SearchStrategy[str]:
@@ -86,3 +86,10 @@ def test_numbers_are_one_chunk_and_letters_without_spaces_each_their_own() -> No
         "本",
         "2nd",
     ]
+
+
+def test_a_text_holds_whole_words_in_one_run():
+    assert holds("It cost 150,000 US dollars.", "150,000 us Dollars")
+    assert not holds("It cost 1912 dollars.", "12 dollars")
+    assert not holds("US dollars: 150,000", "150,000 US dollars")
+    assert holds("由塞尔福思公司发布", "塞尔福思")

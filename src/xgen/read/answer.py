@@ -52,8 +52,8 @@ class Answer:
     """One question's answer. `answer` is None and `found` False for "not in this document".
 
     `score` orders answers by trust within one model; `right_share` (0 to 1) is the measured share
-    of right answers among development questions with such a score, None where it was not
-    measured. `unsupported` holds the sentences, numbers, dates and names of the answer that the document
+    of right answers among development questions with such a score, None where nothing was measured:
+    an unmeasured model, no answer, or a free one that does not hold the best span. `unsupported` holds the sentences, numbers, dates and names of the answer that the document
     does not bear out; `read` says in words which passages were read.
     """
 

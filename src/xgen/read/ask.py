@@ -24,7 +24,7 @@ from xgen.read.quote import Candidate, Quoter, locate, sentence_around
 from xgen.read.select import Passage, Ranking
 from xgen.read.sources import BREAK, Sources
 from xgen.read.support import strangers, support
-from xgen.read.words import words
+from xgen.read.words import holds, words
 from xgen.text.sentences import sentence_spans
 
 N_PASSAGES = 3
@@ -197,20 +197,26 @@ class Asker:
         passages = self.passages(question)
         prompt_tokens = sum({e.passage: e.n_prompt for e in evidence}.values())
         text, n_tokens, citations, unsupported = None, 0, tuple[Citation, ...](), tuple[str, ...]()
-        if best is not None and judged.found and quote:
-            text, n_tokens = self.sources.text[best.start : best.end], best.candidate.n_tokens
-            citations = (self.sources.citation(*sentence_around(self.sources.text, best.start, best.end)),)
-        elif best is not None and judged.found:
-            text, n_prompt, n_tokens = self._write(question, passages, max_answer_tokens)
-            prompt_tokens += n_prompt
-            if text is not None:
+        right_share = None
+        if best is not None and judged.found:
+            if not quote:
+                text, n_prompt, n_tokens = self._write(question, passages, max_answer_tokens)
+                prompt_tokens += n_prompt
+            span = self.sources.text[best.start : best.end]
+            if text is None:  # asked to quote, or declined where the evidence is good enough
+                text, n_tokens = span, n_tokens + best.candidate.n_tokens
+                place = sentence_around(self.sources.text, best.start, best.end)
+                citations = (self.sources.citation(*place),)
+            else:
                 citations, unsupported = self._hold(text, passages)
+            # the share was measured for spans: it speaks of a sentence only if the span stands in it
+            right_share = judged.right_share if holds(text, span) else None
         return Answer(
             question=question,
             answer=text,
             found=text is not None,
             score=round(best.score, 4) if best else 0.0,
-            right_share=judged.right_share,
+            right_share=right_share,
             citations=citations,
             unsupported=unsupported,
             prompt_tokens=prompt_tokens,

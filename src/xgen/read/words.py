@@ -30,6 +30,11 @@ def words(text: str) -> list[str]:
     return found
 
 
+def holds(text: str, span: str) -> bool:
+    """Whether the words of `span` stand in `text` in one run."""
+    return f" {' '.join(words(span))} " in f" {' '.join(words(text))} "
+
+
 def chunks(text: str) -> list[str]:
     """The text cut where a quotation may begin or end; joined, the chunks are the text.
 
