@@ -210,18 +210,32 @@ def test_each_sentence_of_a_free_answer_is_held_against_the_documents(
 
 
 @pytest.mark.parametrize("reply", ["not in the document", ' "Not in the document." '])
-def test_where_the_model_declines_the_evidence_answers(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch, reply: str
+@pytest.mark.parametrize(("share", "found"), [(0.6, True), (0.4, False), (None, False)])
+def test_a_model_that_declines_is_overruled_by_good_evidence_only(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, reply: str, share: float | None, found: bool
 ) -> None:
-    # whether there is an answer is decided by the score, not by what the model says of itself
+    from xgen.read import trust
+
+    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(True, share))
     says(monkeypatch, reader.bundle, reply)
     answer = reader.ask(SURVEY, "Who signed it?")
-    assert answer.found
-    assert answer.answer is not None
-    assert answer.answer in SURVEY.text
-    (cited,) = answer.citations
-    assert cited.verified
-    assert answer.answer in cited.quote
+    assert (answer.found, answer.answer is not None) == (found, found)
+    if answer.answer is not None:
+        (cited,) = answer.citations
+        assert cited.verified
+        assert answer.answer in cited.quote
+        assert answer.right_share == share
+
+
+def test_what_a_free_answer_puts_in_quotation_marks_must_stand_there(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = "the geese of Karvonia sang all night"
+    says(monkeypatch, reader.bundle, f"The survey says \u201c{invented}\u201d.")
+    assert invented in reader.ask(SURVEY, "What does it say?").unsupported
+    standing = SURVEY.text[:30].strip()
+    says(monkeypatch, reader.bundle, f"The survey says \u201c{standing}\u201d.")
+    assert standing not in reader.ask(SURVEY, "What does it say?").unsupported
 
 
 def test_the_measured_share_speaks_of_sentences_that_hold_the_span(

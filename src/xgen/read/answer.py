@@ -53,8 +53,9 @@ class Answer:
 
     `score` orders answers by trust within one model; `right_share` (0 to 1) is the measured share
     of right answers among development questions with such a score, None where nothing was measured:
-    an unmeasured model, no answer, or a free one that does not hold the best span. `unsupported` holds the sentences, numbers, dates and names of the answer that the document
-    does not bear out; `read` says in words which passages were read.
+    an unmeasured model, no answer, or a free one that does not hold the best span. `unsupported`
+    holds the sentences, numbers, dates and names of the answer that the document does not bear out;
+    `read` says in words which passages were read.
     """
 
     question: str
@@ -168,7 +169,8 @@ class Reading:
 
 def right_share_sentence(share: float) -> str:
     """A measured share (0 to 1) as a person says it: "answers like this are right 6 times in 10"."""
-    return f"answers like this are right {round(share * 10)} times in 10"
+    times = round(share * 10)
+    return f"answers like this are right {times} time{'' if times == 1 else 's'} in 10"
 
 
 def _one_line(text: str) -> str:

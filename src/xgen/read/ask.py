@@ -5,6 +5,7 @@ weighed against each other and against "not in the document". With `quote` the b
 without, the model answers freely and each of its sentences is held against the text.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,12 +24,15 @@ from xgen.read.prompt import ABSENT, FREE, QUOTE, document_ids, question_ids, qu
 from xgen.read.quote import Candidate, Quoter, locate, sentence_around
 from xgen.read.select import Passage, Ranking
 from xgen.read.sources import BREAK, Sources
-from xgen.read.support import strangers, support
+from xgen.read.support import find_quote, strangers, support
 from xgen.read.words import holds, words
 from xgen.text.sentences import sentence_spans
 
 N_PASSAGES = 3
 """Passages that `select` reads for a question."""
+
+GOOD_SHARE = 0.5
+"""Measured share of right spans from which the evidence answers although the model declines to."""
 
 N_BEAMS = 16
 NEAR_CHARACTERS = 60
@@ -199,18 +203,21 @@ class Asker:
         text, n_tokens, citations, unsupported = None, 0, tuple[Citation, ...](), tuple[str, ...]()
         right_share = None
         if best is not None and judged.found:
-            if not quote:
+            span = self.sources.text[best.start : best.end]
+            if quote:
+                text, n_tokens = span, best.candidate.n_tokens
+            else:
                 text, n_prompt, n_tokens = self._write(question, passages, max_answer_tokens)
                 prompt_tokens += n_prompt
-            span = self.sources.text[best.start : best.end]
-            if text is None:  # asked to quote, or declined where the evidence is good enough
-                text, n_tokens = span, n_tokens + best.candidate.n_tokens
+                if text is None and (judged.right_share or 0) >= GOOD_SHARE:
+                    text = span  # the model declines where spans with such a score are mostly right
+            if text == span:
                 place = sentence_around(self.sources.text, best.start, best.end)
                 citations = (self.sources.citation(*place),)
-            else:
+            elif text is not None:
                 citations, unsupported = self._hold(text, passages)
             # the share was measured for spans: it speaks of a sentence only if the span stands in it
-            right_share = judged.right_share if holds(text, span) else None
+            right_share = judged.right_share if text is not None and holds(text, span) else None
         return Answer(
             question=question,
             answer=text,
@@ -268,6 +275,7 @@ class Asker:
 
     def _hold(self, text: str, passages: list[Passage]) -> tuple[tuple[Citation, ...], tuple[str, ...]]:
         """What of a free answer the passages bear out, sentence by sentence, and what they do not."""
+        read = self.sources.text
         citations: list[Citation] = []
         unsupported: list[str] = []
         for begin, stop in sentence_spans(text):
@@ -282,7 +290,10 @@ class Asker:
                 citations.append(self.sources.citation(start, end))
             else:
                 unsupported.append(sentence)
-            unsupported += strangers(self.sources.text, sentence)
+            unsupported += strangers(read, sentence)
+        for words_quoted in re.findall(r"[\u201c\u00ab\"]([^\u201d\u00bb\"]+)[\u201d\u00bb\"]", text):
+            if words_quoted not in read and find_quote(read, words_quoted) is None:
+                unsupported.append(words_quoted)
         return tuple(dict.fromkeys(citations)), tuple(dict.fromkeys(unsupported))
 
     def _said(self, passage: Passage) -> str:
