@@ -59,9 +59,13 @@ def score(model: str, way: str, signals: Signals) -> float:
 
 
 def judge(model: str, way: str, value: float) -> Judgement:
-    """What a score means for a model; for one that was not measured no share is claimed."""
+    """What a score means for a model.
+
+    No share is claimed for a model that was not measured, nor where no question without an answer
+    was among those measured: such shares would be too high.
+    """
     entry = _entry(model, way)
-    measured = model in _calibration()
+    measured = model in _calibration() and entry.get("measured", {}).get("absent_questions", 1) > 0
     share = entry["right"][bisect_right(entry["edges"], value)] if measured else None
     return Judgement(value >= entry["threshold"], share)
 
