@@ -2,7 +2,8 @@
 
 Every answer begins with the spans that the model would write under the rule "a substring of the text",
 weighed against each other and against "not in the document". With `quote` the best span is the answer;
-without, the model answers freely and each of its sentences is held against the text.
+without, the model answers freely and each of its sentences is held against the text; where it declines
+although such spans are mostly right, the span answers.
 """
 
 import re
