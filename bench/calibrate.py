@@ -26,7 +26,6 @@ from development import development_sets
 from metrics import score
 
 from xgen.files import write_whole
-from xgen.read.ask import LONGEST_SPAN_TOKENS
 from xgen.read.trust import Signals
 from xgen.text.document import Document
 
@@ -87,7 +86,7 @@ def collect(options: argparse.Namespace) -> None:
 
 
 def _candidates(asker: Any, some: Sequence[qs.Asked], lang: str, row: str) -> Iterator[dict[str, Any]]:
-    found = asker.evidence([asked.question.text for asked in some], LONGEST_SPAN_TOKENS)
+    found = asker.evidence([asked.question.text for asked in some])
     for asked, evidence in zip(some, found, strict=True):
         golds = [gold.text for gold in asked.question.golds]
         yield {

@@ -21,8 +21,7 @@ N_ARTICLES, N_PARAGRAPHS = 10, 5
 class OracleReader:
     """Knows the answers: a question "Q <name>?" is answered by <name> where that stands in the document.
 
-    Where it does not, it still says what it would have answered. As `whole` it adds a word of its own, and
-    it refuses documents of more than `most` words.
+    As `whole` it adds a word of its own, and it refuses documents of more than `most` words.
     """
 
     def __init__(self, most: int = 10**6) -> None:
@@ -57,7 +56,7 @@ class OracleReader:
                 1
             ].split(".")[0]
         answer = name if how == "select" else f"{name} indeed"
-        return Answer(question, answer, found, 0.5, None, (), (), 9, 2, ())
+        return Answer(question, answer if found else None, 0.5, prompt_tokens=9, answer_tokens=2)
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ def reading(documents: list[Document], questions: list[str], summarize: bool) ->
         documents=tuple(DocumentReport(one.path, 9, 5, one.dropped) for one in documents),
         summary=Summary((SummarySentence(word, citation),), "all of it") if summarize else None,
         answers=tuple(
-            Answer(question, word, True, 0.5, 0.6, (citation,), (), 7, 2, ()) for question in questions
+            Answer(question, word, 0.5, 0.6, (citation,), prompt_tokens=7, answer_tokens=2)
+            for question in questions
         ),
         timing={"prefill": 0.25},
     )
@@ -91,12 +92,22 @@ class HandmadeReader:
         self.calls = []
 
     def read(
-        self, documents: list[Document], questions: tuple[str, ...] = (), summarize: bool = False, **rest: Any
+        self,
+        documents: list[Document],
+        questions: tuple[str, ...] = (),
+        summarize: bool = False,
+        tell: Callable[[str], None] = lambda block: None,
+        **rest: Any,
     ) -> Reading:
         self.calls.append({"questions": list(questions), "summarize": summarize, **rest})
-        return reading(list(documents), list(questions), summarize)
+        made = reading(list(documents), list(questions), summarize)
+        tell(str(made))
+        return made
 
-    def chat(self, system: str | None = None, documents: tuple[Document, ...] = ()) -> HandmadeChat:
+    def chat(
+        self, system: str | None = None, documents: tuple[Document, ...] = (), **rest: Any
+    ) -> HandmadeChat:
+        self.calls.append(rest)
         return HandmadeChat(system, list(documents))
 
 

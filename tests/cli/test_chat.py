@@ -50,3 +50,9 @@ def test_a_bad_command_at_a_terminal_ends_nothing(
     assert ended.code == 0
     assert "missing.txt" in ended.err
     assert "['one']" in ended.out
+
+
+def test_temperature_and_seed_reach_the_conversation(say: Callable, reader) -> None:
+    say("one\n")
+    say("one\n", "--temperature", "0.7", "--seed", "3")
+    assert reader.calls == [{"temperature": 0.0, "seed": 0}, {"temperature": 0.7, "seed": 3}]

@@ -46,12 +46,22 @@ def test_json_has_the_documented_keys(run_xgen: Callable, reader, note: str) -> 
     answer, *_ = found["answers"]
     assert set(answer) == {
         *("question", "answer", "found", "score", "right_share", "citations"),
-        *("unsupported", "prompt_tokens", "answer_tokens"),
+        *("unsupported", "evidence", "cut", "prompt_tokens", "answer_tokens", "read"),
     }
     keys = ["quote", "path", "page", "line", "start", "end", "verified"]
     assert list(answer["citations"][0]) == keys
     citation = answer["citations"][0]
     assert (Path(note).read_text()[citation["start"] : citation["end"]]) == citation["quote"]
+
+
+@pytest.mark.parametrize("words", [("--quote",), ("--read", "whole"), ("--window", "512")])
+def test_what_is_about_answers_is_refused_without_a_question(
+    run_xgen: Callable, reader, note: str, words: tuple[str, ...]
+) -> None:
+    ended = run_xgen("read", note, *words)
+    assert ended.code == 2
+    assert ended.err.startswith(f"xgen: {words[0]}: it is about answers, and nothing is asked; ")
+    assert reader.calls == []
 
 
 def test_standard_input_is_a_document(run_xgen: Callable, reader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,15 @@
 """A tiny random model that reads, and a trust in which every span counts as found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xgen.bundle import Bundle, load
 from xgen.formats.gguf import convert
-from xgen.read import trust
+from xgen.read import free, trust
+from xgen.read.reader import Reader
 
 WINDOW = 4096
 
@@ -22,5 +24,26 @@ def tiny(make_gguf: Callable[..., Path], tmp_path: Path) -> Bundle:
 @pytest.fixture
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing a random model writes is worth much; here it is enough."""
+    measured = {"absent_questions": 9, "f1": {"en alone": 0.5}}
     entry = {"weights": [0.1] * 9, "bias": 0.0, "threshold": 0.0, "edges": [], "right": [0.5]}
+    entry["measured"] = measured
     monkeypatch.setattr(trust, "_calibration", lambda: {trust.UNMEASURED: {"select": entry, "whole": entry}})
+
+
+@pytest.fixture
+def reader(tiny: Bundle, trusting: None) -> Reader:
+    """The tiny model as a reader to which everything found counts."""
+    return Reader(tiny)
+
+
+@pytest.fixture
+def says(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the model's free answers be a text."""
+
+    def says(text: str) -> None:
+        def generate(*words: Any) -> Iterator[int]:
+            yield from tiny.tokenizer.encode(text)[: words[-1]]
+
+        monkeypatch.setattr(free, "generate", generate)
+
+    return says

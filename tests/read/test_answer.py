@@ -9,13 +9,24 @@ from xgen.read.answer import (
     Citation,
     DocumentReport,
     Reading,
+    Span,
     Summary,
     SummarySentence,
     right_share_sentence,
 )
 
 CITATION = Citation("a heron\nstands", "a.pdf", 3, 12, 40, 54, verified=True)
-ANSWER = Answer("Who?", "heron", True, 0.7, 0.62, (CITATION,), ("a goose",), 30, 4, ("a.pdf, page 3",))
+ANSWER = Answer(
+    question="Who?",
+    answer="heron",
+    score=0.7,
+    right_share=0.62,
+    citations=(CITATION,),
+    unsupported=("a goose",),
+    prompt_tokens=30,
+    answer_tokens=4,
+    read=(CITATION,),
+)
 READING = Reading(
     model="smollm2",
     how="head",
@@ -43,15 +54,31 @@ def test_print_says_everything_a_reader_must_know() -> None:
             "not borne out by the document: a goose",
         ),
         "answers like this are right 6 times in 10",
+        "read for this: a.pdf, page 3, line 12",
         "30 tokens in, 4 out",
     ):
         assert part in printed
 
 
 def test_not_found_is_an_answer() -> None:
-    printed = str(replace(ANSWER, answer=None, found=False, citations=(), unsupported=()))
+    printed = str(replace(ANSWER, answer=None, citations=(), unsupported=()))
     assert "A: Not in this document." in printed
     assert "\u201c" not in printed
+
+
+def test_evidence_that_says_something_else_stands_beside_the_answer() -> None:
+    span = Span("grey\nheron", 0.8, CITATION)
+    printed = str(replace(ANSWER, right_share=None, evidence=span, cut=True))
+    assert "the evidence says: \u201cgrey heron\u201d (answers like this are right 8 times in 10)" in printed
+    assert "cut at 4 tokens; --max-answer-tokens takes more" in printed
+    assert "the evidence says" not in str(ANSWER)
+    assert "cut at" not in str(ANSWER)
+
+
+def test_how_it_is_read_comes_first_and_how_much_last() -> None:
+    lines = str(READING).splitlines()
+    assert lines[:2] == ["smollm2, read from the head: you said so", "a.pdf: 12,000 tokens"]
+    assert lines[-1] == "a.pdf: 8,000 of 12,000 tokens read"
 
 
 def test_what_is_not_verbatim_is_never_printed_as_a_quotation() -> None:

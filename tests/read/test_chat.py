@@ -175,3 +175,11 @@ def test_law_pieces_are_whole_characters(tiny: Bundle, monkeypatch: pytest.Monke
         assert pieces == list(whole)
 
     law()
+
+
+def test_a_temperature_draws_and_the_seed_repeats_it(tiny: Bundle) -> None:
+    likeliest = {send(Chat(tiny, seed=seed), "Where?") for seed in range(3)}
+    assert len(likeliest) == 1
+    drawn = [send(Chat(tiny, temperature=5.0, seed=seed), "Where?") for seed in range(4)]
+    assert len(set(drawn)) > 1
+    assert drawn == [send(Chat(tiny, temperature=5.0, seed=seed), "Where?") for seed in range(4)]

@@ -1,8 +1,9 @@
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from xgen.bundle import Bundle
 from xgen.errors import TooLong, XgenError
 from xgen.read import ask as ask_module
+from xgen.read import free as free_module
 from xgen.read.prompt import document_ids
 from xgen.read.quote import Candidate, Quoter
 from xgen.read.reader import Reader
@@ -50,31 +52,19 @@ TEXTS = st.lists(st.sampled_from(MARKUP + WORDS + GAPS), min_size=1, max_size=10
 
 
 @pytest.fixture
-def reader(tiny: Bundle, trusting: None) -> Reader:
-    return Reader(tiny)
-
-
-@pytest.fixture
 def prefilled(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The ids of every call of prefill."""
     calls: list[list[int]] = []
     original = ask_module.prefill
+    assert free_module.prefill is original
 
     def counted(model: Any, cache: Any, ids: Sequence[int], *rest: Any) -> torch.Tensor:
         calls.append(list(ids))
         return original(model, cache, ids, *rest)
 
-    monkeypatch.setattr(ask_module, "prefill", counted)
+    for module in (ask_module, free_module):
+        monkeypatch.setattr(module, "prefill", counted)
     return calls
-
-
-def says(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, text: str) -> None:
-    """Let the model's free answers be `text`."""
-
-    def generate(*words: Any) -> Iterator[int]:
-        yield from bundle.tokenizer.encode(text)
-
-    monkeypatch.setattr(ask_module, "generate", generate)
 
 
 def test_law_a_quoted_answer_stands_where_it_is_cited(reader: Reader) -> None:
@@ -110,7 +100,7 @@ def test_law_a_quoted_answer_stands_where_it_is_cited(reader: Reader) -> None:
 
 
 def test_no_answer_runs_from_one_document_into_the_next(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, says: Callable[[str], None]
 ) -> None:
     documents = [Document("a.txt", "The survey was led"), Document("b.txt", "by Ada Moreau of Brelle.")]
     crossing, inside = Candidate("led\n\nby Ada", -1.0, 4), Candidate("Ada Moreau", -9.0, 2)
@@ -118,7 +108,7 @@ def test_no_answer_runs_from_one_document_into_the_next(
         monkeypatch.setattr(Quoter, "candidates", lambda *words, found=candidates: [found])
         assert reader.ask(documents, "Who led it?", quote=True, how="whole").answer == expected
     monkeypatch.setattr(Quoter, "candidates", lambda *words: [[inside]])
-    says(monkeypatch, reader.bundle, "The survey was led by Ada Moreau of Brelle.")
+    says("The survey was led by Ada Moreau of Brelle.")
     for cited in reader.ask(documents, "Who led it?", how="whole").citations:
         text = next(document.text for document in documents if document.path == cited.path)
         assert cited.end <= len(text)
@@ -139,9 +129,9 @@ def test_questions_side_by_side_equal_each_alone(reader: Reader) -> None:
     """As a GPU takes them."""
     asker = reader.prepare([SURVEY, LETTER], "select").asker
     questions = [*QUESTIONS, QUESTIONS[0]]
-    together = asker.evidence(questions, 8)
+    together = asker.evidence(questions)
     for question, evidence in zip(questions, together, strict=True):
-        (alone,) = asker.evidence([question], 8)
+        (alone,) = asker.evidence([question])
         assert len(evidence) == len(alone) > 1
         assert sorted((e.start, e.end) for e in evidence) == sorted((e.start, e.end) for e in alone)
         scores = sorted(e.score for e in evidence), sorted(e.score for e in alone)
@@ -165,11 +155,26 @@ def test_a_long_question_is_refused(reader: Reader) -> None:
         reader.ask(SURVEY, question)
 
 
-def test_a_question_must_fit_beside_a_full_window(reader: Reader) -> None:
+@pytest.mark.parametrize(("n_words", "limit"), [(1, 64), (100, 64), (1, 320), (110, 320)])
+@pytest.mark.parametrize("quote", [True, False])
+def test_question_and_answer_have_their_room_in_the_window(
+    reader: Reader, n_words: int, limit: int, quote: bool
+) -> None:
+    question = "why " * n_words
     n_tokens = len(reader.bundle.tokenizer.encode("x y "))
-    long = Document("long.txt", "x y " * (3500 // n_tokens))
-    with pytest.raises(TooLong, match=r"the question: it has [0-9]+ tokens and [0-9]+ fit"):
-        reader.ask(long, "why " * 100, how="whole")
+    long = Document("long.txt", "x y " * (6000 // n_tokens))
+    with pytest.raises(TooLong, match=r"long.txt: [0-9,]+ tokens and the window of 2,048 holds") as refused:
+        reader.ask(long, question, how="whole", window=2048, max_answer_tokens=limit)
+    found = re.search("holds ([0-9,]+)", str(refused.value))
+    assert found
+    room = int(found[1].replace(",", ""))
+    fits = Document("fits.txt", "x y " * ((room - 1) // n_tokens))
+    ways: list[tuple[Document, Any]] = [(fits, "whole"), (long, "head"), (long, "tail")]
+    for document, how in ways:
+        answer = reader.ask(document, question, quote, how, window=2048, max_answer_tokens=limit)
+        assert room * 0.9 < answer.prompt_tokens
+        if quote:
+            assert answer.prompt_tokens + answer.answer_tokens <= 2048
 
 
 @pytest.mark.parametrize("how", ["select", "whole", "head", "tail"])
@@ -191,64 +196,68 @@ def test_what_is_not_read_is_counted(reader: Reader) -> None:
     assert report.tokens_read == report.tokens_total
 
 
-def test_each_sentence_of_a_free_answer_is_held_against_the_documents(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    borne_out = "The survey was led by Ada Moreau."
-    made_up = "Geese from Karvonia have ruled Mars since 1812."
-    says(monkeypatch, reader.bundle, f" {borne_out} {made_up}")
-    for how in ("select", "whole"):
-        answer = reader.ask([LETTER, SURVEY], "Who led it?", how=how)
-        assert answer.answer == f"{borne_out} {made_up}"
-        (cited,) = answer.citations
-        assert (cited.path, cited.verified) == ("survey.txt", True)
-        assert SURVEY.text[cited.start : cited.end] == cited.quote
-        assert "Ada Moreau" in cited.quote
-        assert made_up in answer.unsupported
-        assert borne_out not in answer.unsupported
-        assert any("1812" in piece and piece != made_up for piece in answer.unsupported)
-
-
-@pytest.mark.parametrize("reply", ["not in the document", ' "Not in the document." '])
-@pytest.mark.parametrize(("share", "found"), [(0.6, True), (0.4, False), (None, False)])
-def test_a_model_that_declines_is_overruled_by_good_evidence_only(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch, reply: str, share: float | None, found: bool
-) -> None:
-    from xgen.read import trust
-
-    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(True, share))
-    says(monkeypatch, reader.bundle, reply)
-    answer = reader.ask(SURVEY, "Who signed it?")
-    assert (answer.found, answer.answer is not None) == (found, found)
-    if answer.answer is not None:
-        (cited,) = answer.citations
-        assert cited.verified
-        assert answer.answer in cited.quote
-        assert answer.right_share == share
-
-
-def test_what_a_free_answer_puts_in_quotation_marks_must_stand_there(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    invented = "the geese of Karvonia sang all night"
-    says(monkeypatch, reader.bundle, f"The survey says \u201c{invented}\u201d.")
-    assert invented in reader.ask(SURVEY, "What does it say?").unsupported
-    standing = SURVEY.text[:30].strip()
-    says(monkeypatch, reader.bundle, f"The survey says \u201c{standing}\u201d.")
-    assert standing not in reader.ask(SURVEY, "What does it say?").unsupported
-
-
 def test_the_measured_share_speaks_of_sentences_that_hold_the_span(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, says: Callable[[str], None]
 ) -> None:
     from xgen.read import trust
 
     monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(True, 0.6))
     span = reader.ask(SURVEY, "Who led it?", quote=True).answer
-    says(monkeypatch, reader.bundle, f"It was {span}, they say.")
+    says(f"It was {span}, they say.")
     assert reader.ask(SURVEY, "Who led it?").right_share == 0.6
-    says(monkeypatch, reader.bundle, "Geese did it.")
-    assert reader.ask(SURVEY, "Who led it?").right_share is None
+    says("Geese did it.")
+    beside = reader.ask(SURVEY, "Who led it?")
+    assert beside.right_share is None
+    assert beside.evidence is not None
+    assert (beside.evidence.text, beside.evidence.right_share) == (span, 0.6)
+    assert beside.evidence.text in beside.evidence.citation.quote
+
+
+def test_a_share_is_claimed_for_the_languages_measured_only(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xgen.read import trust
+
+    asked = []
+    original = trust.judge
+    monkeypatch.setattr(trust, "judge", lambda *words: asked.append(words) or original(*words))
+    german = Document("de.txt", "Der Reiher steht im Schilf und wartet auf einen Fisch. " * 4)
+    Reader(tiny).ask([german], "Wo?", quote=True)
+    Reader(tiny).ask([SURVEY], "Where?", quote=True)
+    assert [words[3] for words in asked] == ["de", "en"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_a_short_limit_does_not_hide_an_answer(reader: Reader, limit: int) -> None:
+    found = reader.ask(SURVEY, "Who led it?", quote=True, max_answer_tokens=limit)
+    assert found.answer
+    assert found.answer in SURVEY.text
+
+
+def test_a_document_read_whole_counts_once(reader: Reader) -> None:
+    quoted, free = (reader.ask(SURVEY, "Who?", quote, how="whole", max_answer_tokens=4) for quote in (1, 0))
+    n_document = len(document_ids(reader.bundle, SURVEY.text))
+    assert n_document < quoted.prompt_tokens < free.prompt_tokens < 2 * n_document + 300
+    assert free.prompt_tokens - quoted.prompt_tokens < n_document
+
+
+def test_blocks_are_told_as_they_come_and_make_the_whole(reader: Reader) -> None:
+    told: list[str] = []
+    reading = reader.read(
+        [SURVEY, LETTER], QUESTIONS, summarize=True, quote=True, quiet=True, tell=told.append
+    )
+    assert "\n\n".join(told) == str(reading)
+    assert len(told) == 2 + 1 + len(QUESTIONS)
+    alone: list[str] = []
+    reader.read([SURVEY], how="whole", window=512, summarize=True, quiet=True, tell=alone.append)
+    assert len(alone) == 3
+
+
+def test_passages_read_are_given_with_their_places(reader: Reader) -> None:
+    answer = reader.ask([SURVEY, LETTER], "When is the mill closed?", how="select")
+    assert {passage.path for passage in answer.read} == {"survey.txt", "letter.md"}
+    assert any("closed on Mondays" in passage["quote"] for passage in answer.to_json()["read"])
+    assert reader.ask(SURVEY, "When?", how="whole").read == ()
 
 
 def test_a_low_score_means_not_found(tiny: Bundle) -> None:

@@ -65,17 +65,32 @@ def test_a_score_is_the_logistic_function_of_a_sum(monkeypatch: pytest.MonkeyPat
     assert score(trust.UNMEASURED, "whole", signals) == pytest.approx(1 / (1 + math.exp(-(-1 + 1.5 + 0.5))))
 
 
+MEASURED = {"absent_questions": 9, "f1": {"en alone": 0.5, "de hidden8k": 0.4}}
+
+
 def test_bands_and_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = {"weights": [], "bias": 0.0, "threshold": 0.3, "edges": [0.2, 0.6], "right": [0.1, 0.5, 0.9]}
+    entry: dict[str, Any] = {
+        "weights": [],
+        "bias": 0.0,
+        "threshold": 0.3,
+        "edges": [0.2, 0.6],
+        "right": [0.1, 0.5, 0.9],
+    }
+    entry["measured"] = MEASURED
     monkeypatch.setattr(trust, "_calibration", lambda: {trust.UNMEASURED: {"select": entry}})
-    judged = [judge(trust.UNMEASURED, "select", value) for value in (0.0, 0.19, 0.2, 0.3, 0.59, 0.6, 1.0)]
+    judged = [
+        judge(trust.UNMEASURED, "select", value, "en") for value in (0.0, 0.19, 0.2, 0.3, 0.59, 0.6, 1.0)
+    ]
     assert [each.right_share for each in judged] == [0.1, 0.1, 0.5, 0.5, 0.5, 0.9, 0.9]
     assert [each.found for each in judged] == [False, False, False, True, True, True, True]
 
 
-def test_no_share_is_claimed_for_what_was_not_measured() -> None:
-    for value in (0.0, 0.5, 1.0):
-        unmeasured = judge("somebody's folder", "select", value)
-        assert unmeasured.right_share is None
-        assert unmeasured.found == judge(trust.UNMEASURED, "select", value).found
-        assert judge(trust.UNMEASURED, "select", value).right_share is not None
+def test_no_share_is_claimed_for_what_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry: dict[str, Any] = {"threshold": 0.3, "edges": [], "right": [0.5], "measured": MEASURED}
+    without_absent = {**entry, "measured": {**MEASURED, "absent_questions": 0}}
+    table = {trust.UNMEASURED: {"select": entry, "whole": without_absent}}
+    monkeypatch.setattr(trust, "_calibration", lambda: table)
+    for language, claimed in (("en", 0.5), ("de", 0.5), ("fr", None), (None, None)):
+        assert judge(trust.UNMEASURED, "select", 0.4, language) == trust.Judgement(True, claimed)
+    assert judge(trust.UNMEASURED, "whole", 0.4, "en") == trust.Judgement(True, None)
+    assert judge("somebody's folder", "select", 0.2, "en") == trust.Judgement(False, None)

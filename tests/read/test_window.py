@@ -14,13 +14,13 @@ def planned(n_tokens: int, how: str | None, default: str = "select", window: int
     """A document of one token a character."""
     sources = Sources.of([Document("a.txt", "x" * n_tokens)])
     offsets = [(i, i + 1) for i in range(n_tokens)]
-    return plan(sources, offsets, how, default, window, RESERVE)
+    return plan(sources, offsets, how, default, window, RESERVE, 2000)
 
 
 def test_the_window_is_bounded_by_the_models() -> None:
     assert (window_for(4096, None), window_for(32_768, None)) == (4096, DEFAULT_WINDOW)
-    assert (window_for(32_768, 32_768), window_for(32_768, 256)) == (32_768, 256)
-    for asked in (255, 32_769, 0, -1):
+    assert (window_for(32_768, 32_768), window_for(32_768, 512)) == (32_768, 512)
+    for asked in (511, 32_769, 0, -1):
         with pytest.raises(XgenError, match=f"{asked:,} tokens are asked for and the model's own window"):
             window_for(32_768, asked)
 
@@ -29,8 +29,18 @@ def test_whole_refuses_what_does_not_fit_with_its_numbers() -> None:
     assert planned(900, "whole").whole.n_tokens == 900
     with pytest.raises(TooLong, match="1,234 tokens and the window of 1,000 holds 900") as refused:
         planned(1234, "whole")
-    for way_out in ("select", "head", "tail", "--window"):
+    for way_out in ("select", "head", "tail", "--window of up to 2,000"):
         assert way_out in refused.value.way_out
+    with pytest.raises(TooLong) as refused:
+        planned(2001, "whole", window=2000)
+    assert "--window" not in refused.value.way_out
+
+
+@pytest.mark.parametrize("how", ["whole", "head", "tail"])
+def test_a_window_without_room_for_a_document_names_what_fills_it(how: str) -> None:
+    with pytest.raises(TooLong, match="question and answer take 100 tokens and the window has 100"):
+        planned(10, how, window=RESERVE)
+    assert planned(10, None, "whole", window=RESERVE).how == "select"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def placed(tokens: list[tuple[int, int]]) -> tuple[str, list[tuple[int, int]]]:
 @given(tokens=TOKENS, how=st.sampled_from(["head", "tail"]), room=st.integers(1, 70))
 def test_law_head_and_tail_take_what_fits(tokens: list[tuple[int, int]], how: str, room: int) -> None:
     text, offsets = placed(tokens)
-    decided = plan(Sources.of([Document("a", text)]), offsets, how, "select", room + RESERVE, RESERVE)
+    decided = plan(Sources.of([Document("a", text)]), offsets, how, "select", room + RESERVE, RESERVE, 8192)
     kept = min(room, len(offsets))
     assert decided.whole is not None
     assert decided.whole.n_tokens == kept

@@ -32,6 +32,12 @@ def chat(
             metavar="TEXT", help="What the model is told before the first turn.", show_default=False
         ),
     ] = None,
+    temperature: Annotated[
+        float, typer.Option(metavar="T", min=0, help="0: the likeliest reply. Above: a draw, wilder with T.")
+    ] = 0.0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Of the draws; the same seed, the same replies.")
+    ] = 0,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -47,7 +53,7 @@ def chat(
     _, card = require_model(model, offline)
     warn_of_languages(documents, card)
     reader = xgen.load(model, device=device, dtype=dtype)
-    conversation = reader.chat(system=system, documents=documents)
+    conversation = reader.chat(system=system, documents=documents, temperature=temperature, seed=seed)
     at_terminal = sys.stdin.isatty()
     if at_terminal:
         note(HELP)

@@ -1,5 +1,8 @@
 """`xgen read`: summaries and answers from documents, with their evidence."""
 
+import sys
+from collections.abc import Callable
+from itertools import chain, repeat
 from typing import Annotated, Literal
 
 import typer
@@ -9,6 +12,7 @@ from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
 from xgen.cli.options import DEFAULT_MODEL, Device, Dtype, Files, Json, Model, Offline
 from xgen.cli.printing import print_text
+from xgen.errors import XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS
 from xgen.show import print_json
 
@@ -43,7 +47,7 @@ def read(
     ] = None,
     model: Model = DEFAULT_MODEL,
     max_answer_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The longest answer, in tokens.")
+        int, typer.Option(metavar="N", min=1, help="The longest free answer, in tokens.")
     ] = MAX_ANSWER_TOKENS,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -55,6 +59,8 @@ def read(
     Every answer comes with its quotations and their places; every summary says what it covers. The
     first lines say how the documents were read, why, and what was left out.
     """
+    if not ask:
+        _refuse_without_question(quote=quote or None, read=how, window=window)
     documents = open_named(files)
     _, card = require_model(model, offline)
     warn_of_languages(documents, card)
@@ -67,8 +73,24 @@ def read(
         how=how,
         window=window,
         max_answer_tokens=max_answer_tokens,
+        tell=(lambda block: None) if as_json else _printer(),
     )
     if as_json:
         print_json(reading.to_json())
-    else:
-        print_text(str(reading))
+
+
+def _printer() -> Callable[[str], None]:
+    """What prints blocks at once, with a blank line between them."""
+    gaps = chain([""], repeat("\n"))
+
+    def tell(block: str) -> None:
+        print_text(next(gaps) + block)
+        sys.stdout.flush()
+
+    return tell
+
+
+def _refuse_without_question(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise XgenError(f"--{name}", "it is about answers, and nothing is asked", "add --ask or drop it")

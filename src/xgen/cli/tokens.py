@@ -58,23 +58,25 @@ def _print_extracted(path: str) -> None:
 def _counts(files: list[str], model: str, offline: bool) -> dict[str, Any]:
     documents = open_named(files)
     folder, card = require_model(model, offline)
-    from xgen.read.window import window_for
+    from xgen.read.window import BESIDE_TOKENS, window_for
     from xgen.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_folder(folder)
     model_window = card.window_tokens or _window_of(folder)
     window = window_for(model_window, None)
+    room = window - BESIDE_TOKENS
     counts = [len(tokenizer.encode(document.text)) for document in documents]
     return {
         "model": card.name,
         "window_tokens": window,
+        "room_tokens": room,
         "model_window_tokens": model_window,
         "documents": [
             {
                 "path": document.path,
                 "tokens": count,
                 "characters": len(document.text),
-                "fits": count <= window,
+                "fits": count <= room,
                 "dropped": list(document.dropped),
             }
             for document, count in zip(documents, counts, strict=True)
@@ -98,12 +100,12 @@ def _print_counts(counts: dict[str, Any], as_json: bool) -> None:
         [f"{d['tokens']:,}", f"{d['characters']:,}", "yes" if d["fits"] else "no", d["path"]]
         for d in documents
     ]
-    print_table(["tokens", "characters", f"fits {window:,}", "document"], rows)
+    print_table(["tokens", "characters", f"fits {counts['room_tokens']:,}", "document"], rows)
     total = sum(document["tokens"] for document in documents)
     more = f" (up to {model_window:,} with `--window`)" if model_window > window else ""
     print_text(
-        f"{total:,} tokens in all for {counts['model']}. `--read whole` takes {window:,} at once, question "
-        f"and answer included{more}; `--read select` takes any length."
+        f"{total:,} tokens in all for {counts['model']}. `--read whole` takes {counts['room_tokens']:,} at "
+        f"once, beside question and answer in a window of {window:,}{more}; `--read select` any length."
     )
     for document in documents:
         for dropped in document["dropped"]:

@@ -48,26 +48,46 @@ class Citation:
 
 
 @dataclass(frozen=True)
+class Span:
+    """Words of the document, the measured share of right answers among such spans, and their place."""
+
+    text: str
+    right_share: float | None
+    citation: Citation
+
+    def __str__(self) -> str:
+        share = "" if self.right_share is None else f" ({right_share_sentence(self.right_share)})"
+        return f"the evidence says: \u201c{_one_line(self.text)}\u201d{share}\n{self.citation}"
+
+
+@dataclass(frozen=True)
 class Answer:
-    """One question's answer. `answer` is None and `found` False for "not in this document".
+    """One question's answer; `answer` is None for "not in this document".
 
     `score` orders answers by trust within one model; `right_share` (0 to 1) is the measured share
     of right answers among development questions with such a score, None where nothing was measured:
-    an unmeasured model, no answer, or a free one that does not hold the best span. `unsupported`
-    holds the sentences, numbers, dates and names of the answer that the document does not bear out;
-    `read` says in words which passages were read.
+    an unmeasured model or language, no answer, or a free one that does not hold the best span. That
+    span is then `evidence`. `unsupported` holds the sentences, numbers, dates and names of the answer
+    that the document does not bear out; `read` are the passages that were read, empty where all was;
+    `cut` says that a free answer ends at the limit of its tokens.
     """
 
     question: str
-    answer: str | None
-    found: bool
-    score: float
-    right_share: float | None
-    citations: tuple[Citation, ...]
-    unsupported: tuple[str, ...]
-    prompt_tokens: int
-    answer_tokens: int
-    read: tuple[str, ...]
+    answer: str | None = None
+    score: float = 0.0
+    right_share: float | None = None
+    citations: tuple[Citation, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    evidence: Span | None = None
+    cut: bool = False
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    read: tuple[Citation, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        """False for "not in this document"."""
+        return self.answer is not None
 
     def to_json(self) -> dict[str, Any]:
         """The answer as `--json` shows it: a dictionary of plain values."""
@@ -79,17 +99,24 @@ class Answer:
             "right_share": self.right_share,
             "citations": [asdict(citation) for citation in self.citations],
             "unsupported": list(self.unsupported),
+            "evidence": None if self.evidence is None else asdict(self.evidence),
+            "cut": self.cut,
             "prompt_tokens": self.prompt_tokens,
             "answer_tokens": self.answer_tokens,
+            "read": [asdict(passage) for passage in self.read],
         }
 
     def __str__(self) -> str:
         parts = [f"Q: {self.question}", f"A: {self.answer}" if self.answer else "A: Not in this document."]
         details = [] if self.right_share is None else [right_share_sentence(self.right_share)]
+        if self.cut:
+            details.append(f"cut at {self.answer_tokens} tokens; --max-answer-tokens takes more")
         details += [str(citation) for citation in self.citations]
         details += [f"not borne out by the document: {_one_line(piece)}" for piece in self.unsupported]
+        if self.evidence is not None:
+            details.append(str(self.evidence))
         if self.read:
-            details.append("read for this: " + "; ".join(self.read))
+            details.append("read for this: " + "; ".join(passage.place for passage in self.read))
         details.append(f"{self.prompt_tokens:,} tokens in, {self.answer_tokens:,} out")
         return "\n".join([*parts, *(_indented(detail) for detail in details)])
 
@@ -104,8 +131,13 @@ class DocumentReport:
     dropped: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {self.tokens_read:,} of {self.tokens_total:,} tokens read"]
+        lines = [f"{self.path}: {self.tokens_total:,} tokens"]
         return "\n".join(lines + [_indented(f"left out: {dropped}") for dropped in self.dropped])
+
+    @property
+    def coverage(self) -> str:
+        """How much was read, in words."""
+        return f"{self.path}: {self.tokens_read:,} of {self.tokens_total:,} tokens read"
 
 
 @dataclass(frozen=True)
@@ -142,9 +174,9 @@ class Reading:
     model: str
     how: Literal["whole", "select", "head", "tail"]
     why: str
-    documents: tuple[DocumentReport, ...]
-    summary: Summary | None
-    answers: tuple[Answer, ...]
+    documents: tuple[DocumentReport, ...] = ()
+    summary: Summary | None = None
+    answers: tuple[Answer, ...] = ()
     timing: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -160,11 +192,18 @@ class Reading:
         }
 
     def __str__(self) -> str:
-        reports = "\n".join(str(report) for report in self.documents)
-        blocks = [f"{self.model}, {HOW_WORDS[self.how]}: {self.why}\n{reports}"]
-        if self.summary is not None:
-            blocks.append(str(self.summary))
-        return "\n\n".join(blocks + [str(answer) for answer in self.answers])
+        summary = [] if self.summary is None else [self.summary]
+        return "\n\n".join(map(str, [self.head, *summary, *self.answers, self.coverage]))
+
+    @property
+    def head(self) -> str:
+        """How the documents are read and why, and their sizes: known before anything is read."""
+        return "\n".join([f"{self.model}, {HOW_WORDS[self.how]}: {self.why}", *map(str, self.documents)])
+
+    @property
+    def coverage(self) -> str:
+        """What of each document was read."""
+        return "\n".join(report.coverage for report in self.documents)
 
 
 def right_share_sentence(share: float) -> str:

@@ -2,32 +2,30 @@
 
 Every answer begins with the spans that the model would write under the rule "a substring of the text",
 weighed against each other and against "not in the document". With `quote` the best span is the answer;
-without, the model answers freely and each of its sentences is held against the text; where it declines
-although such spans are mostly right, the span answers.
+without, the model answers freely and each of its sentences is held against the text. Where the model
+declines although such spans are mostly right, or only repeats itself, the span answers; where it says
+something else than the span, the answer comes with the span beside it.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import Tensor
 
 from xgen.bundle import Bundle
 from xgen.engine.cache import Cache, Rows
-from xgen.engine.generate import generate, prefill
-from xgen.engine.sample import greedy
+from xgen.engine.generate import prefill
 from xgen.engine.score import prefill_scored, read_rows, score
-from xgen.errors import TooLong
 from xgen.read import trust
-from xgen.read.answer import Answer, Citation
+from xgen.read.answer import Answer, Span
+from xgen.read.free import Written, hold, write
 from xgen.read.prompt import ABSENT, FREE, QUOTE, document_ids, question_ids, question_length
 from xgen.read.quote import Candidate, Quoter, locate, sentence_around
 from xgen.read.select import Passage, Ranking
 from xgen.read.sources import BREAK, Sources
-from xgen.read.support import find_quote, strangers, support
 from xgen.read.words import holds, words
-from xgen.text.sentences import sentence_spans
+from xgen.text.languages import language_of
 
 N_PASSAGES = 3
 """Passages that `select` reads for a question."""
@@ -90,6 +88,7 @@ class Asker:
         self.way = "select" if whole is None else "whole"
         self._cache: Cache | None = None
         self._cached_text: str | None = None
+        self._n_document = 0
 
     @cached_property
     def quoter(self) -> Quoter:
@@ -97,34 +96,25 @@ class Asker:
         return Quoter(self.bundle)
 
     def ask(self, questions: Sequence[str], quote: bool, max_answer_tokens: int) -> Iterator[Answer]:
-        """Answer questions in their order; raises TooLong if one does not fit into the room kept for it.
+        """Answer questions in their order, each as soon as it is known.
 
-        A GPU takes several at once, a CPU each by itself.
+        A GPU takes several at once, a CPU each by itself. `max_answer_tokens` bounds a free answer; a
+        quotation has at most LONGEST_SPAN_TOKENS, and fewer where a shorter one was found.
         """
-        room = self._question_room(max_answer_tokens)
-        for question in questions:
-            n_question = question_length(self.bundle, question)
-            if n_question > room:
-                raise TooLong(
-                    "the question",
-                    f"it has {n_question:,} tokens and {room} fit",
-                    "ask a shorter one, and put long text into a file to be read",
-                )
         n_at_once = QUESTIONS_ON_GPU if self.bundle.device.type == "cuda" and self.whole is None else 1
         for begin in range(0, len(questions), n_at_once):
             some = questions[begin : begin + n_at_once]
-            for question, evidence in zip(some, self.evidence(some, max_answer_tokens), strict=True):
+            for question, evidence in zip(some, self.evidence(some), strict=True):
                 yield self._answer(question, evidence, quote, max_answer_tokens)
 
-    def evidence(self, questions: Sequence[str], max_answer_tokens: int) -> list[list[Evidence]]:
+    def evidence(self, questions: Sequence[str]) -> list[list[Evidence]]:
         """For each question every candidate span of the passages read for it, with its score."""
         passages = [self.passages(question) for question in questions]
         readings = [Reading(q, p) for q, some in zip(questions, passages, strict=True) for p in some]
         rows, logits_BV, asked = self._prompts(readings)
         texts = [self.sources.text[r.passage.start : r.passage.end] for r in readings]
         rules = [self.quoter.rule(text) for text in texts]
-        longest = min(max_answer_tokens, LONGEST_SPAN_TOKENS)
-        found = self.quoter.candidates(rows, logits_BV, rules, N_BEAMS, longest)
+        found = self.quoter.candidates(rows, logits_BV, rules, N_BEAMS, LONGEST_SPAN_TOKENS)
         absent_ids = self.bundle.tokenizer.encode(ABSENT + QUOTE.closing)
         absent = score(self.bundle.model, rows, logits_BV, [absent_ids])
         weighed = (
@@ -132,6 +122,11 @@ class Asker:
             for b, reading in enumerate(readings)
         )
         return [[each for _ in some for each in next(weighed)] for some in passages]
+
+    def read_whole(self) -> None:
+        """Read the stretch that is read whole, if there is one, before the first question needs it."""
+        if self.whole is not None:
+            self._read(self.sources.text[self.whole.start : self.whole.end])
 
     def passages(self, question: str) -> list[Passage]:
         """What is read for a question."""
@@ -197,49 +192,52 @@ class Asker:
     def _answer(
         self, question: str, evidence: Sequence[Evidence], quote: bool, max_answer_tokens: int
     ) -> Answer:
+        if quote:
+            evidence = [e for e in evidence if e.candidate.n_tokens <= max_answer_tokens] or evidence
         best = max(evidence, key=lambda e: e.score, default=None)
-        judged = trust.judge(self.bundle.card.name, self.way, best.score if best else 0.0)
         passages = self.passages(question)
-        prompt_tokens = sum({e.passage: e.n_prompt for e in evidence}.values())
-        text, n_tokens, citations, unsupported = None, 0, tuple[Citation, ...](), tuple[str, ...]()
-        right_share = None
-        if best is not None and judged.found:
-            span = self.sources.text[best.start : best.end]
-            if quote:
-                text, n_tokens = span, best.candidate.n_tokens
-            else:
-                text, n_prompt, n_tokens = self._write(question, passages, max_answer_tokens)
-                prompt_tokens += n_prompt
-                if text is None and (judged.right_share or 0) >= GOOD_SHARE:
-                    text = span  # the model declines where spans with such a score are mostly right
-            if text == span:
-                place = sentence_around(self.sources.text, best.start, best.end)
-                citations = (self.sources.citation(*place),)
-            elif text is not None:
-                citations, unsupported = self._hold(text, passages)
-            # the share was measured for spans: it speaks of a sentence only if the span stands in it
-            right_share = judged.right_share if text is not None and holds(text, span) else None
-        return Answer(
-            question=question,
-            answer=text,
-            found=text is not None,
+        read = tuple(self.sources.citation(p.start, p.end) for p in passages) if self.whole is None else ()
+        answer = Answer(
+            question,
             score=round(best.score, 4) if best else 0.0,
-            right_share=right_share,
+            prompt_tokens=sum({e.passage: e.n_prompt for e in evidence}.values()),
+            read=read,
+        )
+        language = self._language(best) if best else None
+        judged = trust.judge(self.bundle.card.name, self.way, answer.score, language)
+        if best is None or not judged.found:
+            return answer
+        span = self._span(best, judged.right_share)
+        if quote:
+            return _answered_by(answer, span, best.candidate.n_tokens)
+        written = self._write(question, passages, max_answer_tokens)
+        n_prompt = written.n_prompt - (self._n_document if self.whole is not None else 0)
+        answer = replace(answer, prompt_tokens=answer.prompt_tokens + n_prompt)
+        overruled = not written.declined or (judged.right_share or 0) >= GOOD_SHARE
+        if written.text is None or written.text == span.text:
+            return _answered_by(answer, span, written.n_tokens) if overruled else answer
+        citations, unsupported = hold(self.sources, passages, written.text)
+        # the share was measured for spans: it speaks of a sentence only if the span stands in it
+        says_it = holds(written.text, span.text)
+        return replace(
+            answer,
+            answer=written.text,
+            right_share=judged.right_share if says_it else None,
             citations=citations,
             unsupported=unsupported,
-            prompt_tokens=prompt_tokens,
-            answer_tokens=n_tokens,
-            read=tuple(map(self._said, passages)) if self.whole is None else (),
+            evidence=None if says_it else span,
+            cut=written.cut,
+            answer_tokens=written.n_tokens,
         )
 
-    def _question_room(self, max_answer_tokens: int) -> int:
-        """Tokens of the longest question that fits beside its document, wording and answer."""
-        if self.whole is None:
-            return MAX_QUESTION_TOKENS
-        wording = max(len(question_ids(self.bundle, each, "")) for each in (QUOTE, FREE))
-        beside = len(document_ids(self.bundle, "")) + self.whole.n_tokens + wording
-        longest = max(max_answer_tokens, LONGEST_SPAN_TOKENS)
-        return min(MAX_QUESTION_TOKENS, self.bundle.shape.max_seq_len - beside - longest)
+    def _span(self, best: Evidence, right_share: float | None) -> Span:
+        place = sentence_around(self.sources.text, best.start, best.end)
+        text = self.sources.text[best.start : best.end]
+        return Span(text, right_share, self.sources.citation(*place))
+
+    def _language(self, evidence: Evidence) -> str | None:
+        """The language of the document that holds the evidence."""
+        return language_of(self.sources.documents[self.sources.index_at(evidence.start)].text)
 
     def _context(self, question: str, start: int, end: int, begin: int, stop: int) -> float:
         """The share of the question's words in `text[begin:stop]` around, not in, `text[start:end]`."""
@@ -248,55 +246,36 @@ class Asker:
 
     def _read(self, text: str) -> Cache:
         """The cache with the prompt up to the end of `text`, which is read only if it is not there yet."""
+        if self._cache is not None and self._cached_text == text:
+            self._cache.cut(self._n_document)
+            return self._cache
         ids = document_ids(self.bundle, text)
-        capacity = len(ids) + SPARE_TOKENS
-        if self._cache is None or self._cache.capacity < capacity:
-            self._cache, self._cached_text = Cache.empty(self.bundle.model, capacity), None
-        if self._cached_text == text:
-            self._cache.cut(len(ids))
-        else:
-            self._cache.cut(0)
-            prefill(self.bundle.model, self._cache, ids, self.advance)
-            self._cached_text = text
+        if self._cache is None or self._cache.capacity < len(ids) + SPARE_TOKENS:
+            self._cache = Cache.empty(self.bundle.model, len(ids) + SPARE_TOKENS)
+        self._cached_text, self._n_document = None, len(ids)  # true also if the user stops it halfway
+        self._cache.cut(0)
+        prefill(self.bundle.model, self._cache, ids, self.advance)
+        self._cached_text = text
         return self._cache
 
-    def _write(
-        self, question: str, passages: list[Passage], max_answer_tokens: int
-    ) -> tuple[str | None, int, int]:
-        """A free answer (None if it says "not in the document"), its prompt's tokens and its own."""
+    def _write(self, question: str, passages: Sequence[Passage], max_answer_tokens: int) -> Written:
         inside = sorted(passages, key=lambda p: p.start)
         cache = self._read(BREAK.join(self.sources.text[p.start : p.end] for p in inside))
-        logits = prefill(self.bundle.model, cache, question_ids(self.bundle, FREE, question))
-        n_prompt = cache.length
-        choose = greedy(self.bundle.hidden_ids)
-        room = min(max_answer_tokens, cache.capacity - cache.length)
-        ids = list(generate(self.bundle.model, cache, logits, choose, self.bundle.end_ids, room))
-        text = self.bundle.tokenizer.decode(ids).strip()
-        return (None if words(text) == words(ABSENT) else text), n_prompt, len(ids)
+        return write(self.bundle, cache, question, max_answer_tokens)
 
-    def _hold(self, text: str, passages: list[Passage]) -> tuple[tuple[Citation, ...], tuple[str, ...]]:
-        """What of a free answer the passages bear out, sentence by sentence, and what they do not."""
-        read = self.sources.text
-        citations: list[Citation] = []
-        unsupported: list[str] = []
-        for begin, stop in sentence_spans(text):
-            sentence = text[begin:stop]
-            matches = [
-                (match.score, match.start + p.start, match.end + p.start)
-                for p in passages
-                if (match := support(self.sources.text[p.start : p.end], sentence)) is not None
-            ]
-            if matches:
-                _, start, end = max(matches)
-                citations.append(self.sources.citation(start, end))
-            else:
-                unsupported.append(sentence)
-            unsupported += strangers(read, sentence)
-        for words_quoted in re.findall(r"[\u201c\u00ab\"]([^\u201d\u00bb\"]+)[\u201d\u00bb\"]", text):
-            if words_quoted not in read and find_quote(read, words_quoted) is None:
-                unsupported.append(words_quoted)
-        return tuple(dict.fromkeys(citations)), tuple(dict.fromkeys(unsupported))
 
-    def _said(self, passage: Passage) -> str:
-        """A passage in words: its document and place."""
-        return self.sources.citation(passage.start, passage.end).place
+def _answered_by(answer: Answer, span: Span, n_tokens: int) -> Answer:
+    """The answer given in the document's own words."""
+    return replace(
+        answer,
+        answer=span.text,
+        right_share=span.right_share,
+        citations=(span.citation,),
+        answer_tokens=n_tokens,
+    )
+
+
+def beside_document(bundle: Bundle, questions: Sequence[str], max_answer_tokens: int) -> int:
+    """Tokens that the longest of `questions` needs beside its document: wording, question and answer."""
+    asked = max((len(question_ids(bundle, each, q)) for q in questions for each in (QUOTE, FREE)), default=0)
+    return len(document_ids(bundle, "")) + asked + max(max_answer_tokens, LONGEST_SPAN_TOKENS)

@@ -7,7 +7,7 @@ from torch import Tensor
 from xgen.bundle import Bundle
 from xgen.engine.cache import Cache
 from xgen.engine.generate import generate, prefill
-from xgen.engine.sample import greedy
+from xgen.engine.sample import greedy, sampler
 from xgen.errors import TooLong
 from xgen.text.chat import Message
 from xgen.text.document import Document
@@ -17,9 +17,23 @@ MAX_REPLY_TOKENS = 512
 
 
 class Chat:
-    """Turns so far and the cache of their ids; a new prompt reuses its longest common prefix."""
+    """Turns so far and the cache of their ids; a new prompt reuses its longest common prefix.
 
-    def __init__(self, bundle: Bundle, system: str | None = None, documents: Sequence[Document] = ()) -> None:
+    At `temperature` 0 a reply is the likeliest one, above it is drawn, repeatably by `seed`.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        system: str | None = None,
+        documents: Sequence[Document] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        hidden = bundle.hidden_ids
+        self._choose = (
+            sampler(temperature, seed=seed, hidden_ids=hidden) if temperature > 0 else greedy(hidden)
+        )
         self.bundle = bundle
         self.system = SYSTEM if system is None else system
         self.documents = list(documents)
@@ -54,9 +68,8 @@ class Chat:
             )
         cache, logits = self._read(ids, max_reply_tokens)
         stream, written, said = self.bundle.tokenizer.stream(), list[int](), list[str]()
-        choose = greedy(self.bundle.hidden_ids)
         for token in generate(
-            self.bundle.model, cache, logits, choose, self.bundle.end_ids, max_reply_tokens
+            self.bundle.model, cache, logits, self._choose, self.bundle.end_ids, max_reply_tokens
         ):
             written.append(token)
             if piece := stream(token):

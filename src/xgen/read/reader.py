@@ -1,25 +1,24 @@
 """The three-line use: a loaded model that reads documents, answers, summarizes, chats."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xgen.bundle import Bundle
-from xgen.errors import XgenError
+from xgen.errors import TooLong, XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS, Answer, DocumentReport, Reading, Summary
-from xgen.read.ask import SPARE_TOKENS, Asker
+from xgen.read.ask import MAX_QUESTION_TOKENS, SPARE_TOKENS, Asker, beside_document
 from xgen.read.chat import Chat
-from xgen.read.prompt import document_ids
+from xgen.read.prompt import question_length
 from xgen.read.select import Passage, rank_passages
 from xgen.read.sources import Sources
 from xgen.read.summarize import summarize as summary_of
-from xgen.read.window import How, Plan, plan, tokens_inside, window_for
-from xgen.show import progress
+from xgen.read.window import BESIDE_TOKENS, How, Plan, plan, tokens_inside, window_for
+from xgen.show import note, progress
 from xgen.text.document import Document
 
-RESERVE_TOKENS = 192
-"""Tokens of the window that `whole` keeps for the question, its wording and the answer."""
+LONGEST_ANSWER_TOKENS = SPARE_TOKENS // 2
 
 
 @dataclass(frozen=True)
@@ -67,56 +66,93 @@ class Reader:
         window: int | None = None,
         max_answer_tokens: int = MAX_ANSWER_TOKENS,
         quiet: bool = False,
+        tell: Callable[[str], None] = lambda block: None,
     ) -> Reading:
         """Read documents once, then summarize them and answer the questions, in the order asked.
 
         With `quote` an answer is a span of the documents, written under that constraint, or None.
         `how` is "whole", "select", "head" or "tail", by default the way that measures better for the
-        model; `window` is in tokens. Raises TooLong if `how` is "whole" and the documents do not fit,
-        XgenError for no document, an empty question or a number out of range.
+        model; `window` is in tokens. `tell` is given each block of the reading's text as soon as it is
+        known: how it is read, the summary, each answer, what was read. Raises TooLong if a question is
+        too long or `how` is "whole" and the documents do not fit, XgenError for no document, an empty
+        question or a number out of range.
         """
         _require_sound(documents, questions, max_answer_tokens)
         timing: dict[str, float] = {}
         with _timed(timing, "text"):
-            prepared = self.prepare(documents, how, window)
-        found = None
-        if summarize:
-            with _timed(timing, "summary"):
-                found = summary_of(documents)
-        answers: list[Answer] = []
+            prepared = self.prepare(
+                documents, how if questions else None, window, questions, max_answer_tokens
+            )
         asker = prepared.asker
-        if questions:
-            n_whole = asker.whole.n_tokens if asker.whole else 0
-            hidden = quiet or not n_whole
-            with _timed(timing, "answers"), progress("reading", n_whole, "tok", hidden) as asker.advance:
-                answers = list(asker.ask(questions, quote, max_answer_tokens))
-        read = {Passage(0, len(asker.sources.text), len(prepared.offsets))} if summarize else set[Passage]()
-        return Reading(
+        reading = Reading(
             model=self.bundle.card.name,
             how=prepared.plan.how if questions else "whole",
             why=prepared.plan.why if questions else "a summary goes through every sentence",
-            documents=_reports(asker.sources, prepared.offsets, read | asker.passages_read),
-            summary=found,
-            answers=tuple(answers),
-            timing=timing,
+            documents=_reports(asker.sources, prepared.offsets, set()),
         )
+        tell(reading.head)
+        if summarize:
+            with _timed(timing, "summary"):
+                reading = replace(reading, summary=summary_of(documents))
+            tell(str(reading.summary))
+        if questions:
+            n_whole = asker.whole.n_tokens if asker.whole else 0
+            hidden = quiet or not n_whole
+            with _timed(timing, "read"), progress("reading", n_whole, "tok", hidden) as asker.advance:
+                asker.read_whole()
+            asker.advance = lambda n: None
+            with _timed(timing, "answers"):
+                answers = list(
+                    _told(asker.ask(questions, quote, max_answer_tokens), len(questions), quiet, tell)
+                )
+            reading = replace(reading, answers=tuple(answers))
+        read = {Passage(0, len(asker.sources.text), len(prepared.offsets))} if summarize else set[Passage]()
+        reports = _reports(asker.sources, prepared.offsets, read | asker.passages_read)
+        reading = replace(reading, documents=reports, timing=timing)
+        tell(reading.coverage)
+        return reading
 
     def prepare(
-        self, documents: Sequence[Document], how: How | None = None, window: int | None = None
+        self,
+        documents: Sequence[Document],
+        how: How | None = None,
+        window: int | None = None,
+        questions: Sequence[str] = (),
+        max_answer_tokens: int = MAX_ANSWER_TOKENS,
     ) -> "Prepared":
-        """Decide how documents are read and make them ready to be asked; see `read`."""
+        """Decide how documents are read and make them ready to be asked; see `read`.
+
+        Room for `questions` and answers of `max_answer_tokens` is kept in the window.
+        """
+        for question in questions:
+            self._require_short(question)
         sources = Sources.of(documents)
         _, offsets = self.bundle.tokenizer.encode_with_offsets(sources.text)
         limit = window_for(self.bundle.shape.max_seq_len, window)
-        reserve = len(document_ids(self.bundle, "")) + RESERVE_TOKENS
+        reserve = max(BESIDE_TOKENS, beside_document(self.bundle, questions, max_answer_tokens))
         default: How = "whole" if self.bundle.card.default_read == "whole" else "select"
-        decided = plan(sources, offsets, how, default, limit, reserve)
+        decided = plan(sources, offsets, how, default, limit, reserve, self.bundle.shape.max_seq_len)
         asker = Asker(self.bundle, sources, rank_passages(sources, offsets), decided.whole)
         return Prepared(decided, asker, offsets)
 
-    def chat(self, system: str | None = None, documents: Sequence[Document] = ()) -> Chat:
-        """Start a conversation, with documents to talk about if there are any."""
-        return Chat(self.bundle, system, documents)
+    def _require_short(self, question: str) -> None:
+        n_tokens = question_length(self.bundle, question)
+        if n_tokens > MAX_QUESTION_TOKENS:
+            raise TooLong(
+                "the question",
+                f"it has {n_tokens:,} tokens and {MAX_QUESTION_TOKENS} fit",
+                "ask a shorter one, and put long text into a file to be read",
+            )
+
+    def chat(
+        self,
+        system: str | None = None,
+        documents: Sequence[Document] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Chat:
+        """Start a conversation, with documents to talk about if there are any; see Chat."""
+        return Chat(self.bundle, system, documents, temperature, seed)
 
 
 @contextmanager
@@ -124,6 +160,20 @@ def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     timing[stage] = round(time.perf_counter() - started, 3)
+
+
+def _told(
+    answers: Iterator[Answer], n_questions: int, quiet: bool, tell: Callable[[str], None]
+) -> Iterator[Answer]:
+    """The answers, each told as it comes; in between people see how far it is and how long it may take."""
+    started = time.perf_counter()
+    for done, answer in enumerate(answers, 1):
+        tell(str(answer))
+        yield answer
+        left = n_questions - done
+        if left and not quiet:
+            seconds = (time.perf_counter() - started) / done * left
+            note(f"{done} of {n_questions} questions answered, about {seconds:.0f} s left")
 
 
 def _reports(
@@ -162,7 +212,6 @@ def _require_sound(documents: Sequence[Document], questions: Sequence[str], max_
     for question in questions:
         if not question.strip():
             raise XgenError("--ask", "the question is empty", "write what you want to know")
-    if not 1 <= max_answer_tokens <= SPARE_TOKENS // 2:
-        raise XgenError(
-            "--max-answer-tokens", f"{max_answer_tokens} is out of range", f"use 1 to {SPARE_TOKENS // 2}"
-        )
+    if not 1 <= max_answer_tokens <= LONGEST_ANSWER_TOKENS:
+        what, way_out = f"{max_answer_tokens} is out of range", f"use 1 to {LONGEST_ANSWER_TOKENS}"
+        raise XgenError("--max-answer-tokens", what, way_out)

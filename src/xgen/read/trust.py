@@ -50,7 +50,10 @@ class Judgement:
 
 
 def score(model: str, way: str, signals: Signals) -> float:
-    """0 to 1, the fitted chance that the span is right; `way` is "select" or "whole"."""
+    """0 to 1, rising with the chance that the span is right; `way` is "select" or "whole".
+
+    The head or tail of a document is weighed as a whole one is. What a value means, `judge` says.
+    """
     entry = _entry(model, way)
     total = entry["bias"] + math.fsum(
         weight * value for weight, value in zip(entry["weights"], astuple(signals), strict=True)
@@ -58,15 +61,17 @@ def score(model: str, way: str, signals: Signals) -> float:
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
 
 
-def judge(model: str, way: str, value: float) -> Judgement:
-    """What a score means for a model.
+def judge(model: str, way: str, value: float, language: str | None) -> Judgement:
+    """What a score means for a model, about a document in `language` (ISO 639-1; None: not known).
 
-    No share is claimed for a model that was not measured, nor where no question without an answer
-    was among those measured: such shares would be too high.
+    No share is claimed for a model or a language that was not measured, nor where no question
+    without an answer was among those measured: such shares would be too high.
     """
     entry = _entry(model, way)
-    measured = model in _calibration() and entry.get("measured", {}).get("absent_questions", 1) > 0
-    share = entry["right"][bisect_right(entry["edges"], value)] if measured else None
+    measured = entry["measured"]
+    languages = {row.split()[0] for row in measured["f1"]}
+    counts = model in _calibration() and measured["absent_questions"] > 0 and language in languages
+    share = entry["right"][bisect_right(entry["edges"], value)] if counts else None
     return Judgement(value >= entry["threshold"], share)
 
 

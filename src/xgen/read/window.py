@@ -15,6 +15,13 @@ HOWS: tuple[How, ...] = ("whole", "select", "head", "tail")
 DEFAULT_WINDOW = 8192
 """Tokens that `whole` reads unless `--window` says more: XGen-7B's window."""
 
+BESIDE_TOKENS = 256
+"""Tokens of the window kept beside a document: the prompt's own words, a usual question and its answer.
+
+Long questions and answers are given more."""
+
+MIN_WINDOW = 2 * BESIDE_TOKENS
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -22,7 +29,6 @@ class Plan:
 
     how: How
     why: str
-    window: int
     whole: Passage | None
 
 
@@ -30,11 +36,11 @@ def window_for(model_window: int, asked: int | None) -> int:
     """The window in tokens: what was asked for, else the smaller of 8,192 and the model's own."""
     if asked is None:
         return min(DEFAULT_WINDOW, model_window)
-    if not 256 <= asked <= model_window:
+    if not MIN_WINDOW <= asked <= model_window:
         raise XgenError(
             "--window",
             f"{asked:,} tokens are asked for and the model's own window is {model_window:,}",
-            f"give a number from 256 to {model_window}",
+            f"give a number from {MIN_WINDOW} to {model_window}",
         )
     return asked
 
@@ -46,6 +52,7 @@ def plan(
     default: How,
     window: int,
     reserve: int,
+    model_window: int,
 ) -> Plan:
     """Decide how to read; `offsets` are the tokens' places in the sources' text.
 
@@ -53,35 +60,42 @@ def plan(
     Raises TooLong for `whole` where the documents do not fit, naming the numbers and the ways out.
     """
     n_tokens, room = len(offsets), window - reserve
+    if room < 1 and how in ("whole", "head", "tail"):
+        raise TooLong(
+            "--window",
+            f"question and answer take {reserve:,} tokens and the window has {window:,}",
+            "use a smaller --max-answer-tokens or a shorter question, or a larger --window",
+        )
     fits = n_tokens <= room
-    size = f"{n_tokens:,} tokens, of which the window of {window:,} holds {room:,}"
+    size = f"{n_tokens:,} tokens, of which the window of {window:,} holds {max(0, room):,}"
     whole = Passage(0, len(sources.text), n_tokens)
     if how is None:
         why = f"{size}; this model answers better from selected passages than from everything at once"
         if default == "select":
-            return Plan("select", why, window, None)
+            return Plan("select", why, None)
         if fits:
-            return Plan("whole", f"{size}; everything fits", window, whole)
-        return Plan("select", f"{size}; that is too long to read whole", window, None)
+            return Plan("whole", f"{size}; everything fits", whole)
+        return Plan("select", f"{size}; that is too long to read whole", None)
     if how == "select":
-        return Plan("select", f"{size}; --read select was asked for", window, None)
+        return Plan("select", f"{size}; --read select was asked for", None)
     if how == "whole":
         if not fits:
+            larger = f"a --window of up to {model_window:,}, " if window < model_window else ""
+            fewer = " or fewer documents" if len(sources.documents) > 1 else ""
             raise TooLong(
                 ", ".join(document.path for document in sources.documents),
                 f"{n_tokens:,} tokens and the window of {window:,} holds {room:,} beside question and answer",
-                "leave --read out, use --read select, --read head or --read tail, a larger --window, "
-                "or fewer documents",
+                f"leave --read out, use {larger}--read select, --read head or --read tail{fewer}",
             )
-        return Plan("whole", f"{size}; --read whole was asked for", window, whole)
+        return Plan("whole", f"{size}; --read whole was asked for", whole)
     if how not in HOWS:
         raise XgenError("--read", f"{how!r} is not a way of reading", "use whole, select, head or tail")
     kept = min(room, n_tokens)
     part = "first" if how == "head" else "last"
     why = f"{size}; --read {how} was asked for: the {part} {kept:,} tokens"
     if how == "head":
-        return Plan("head", why, window, Passage(0, offsets[kept - 1][1] if kept else 0, kept))
-    return Plan("tail", why, window, Passage(offsets[-kept][0] if kept else 0, len(sources.text), kept))
+        return Plan("head", why, Passage(0, offsets[kept - 1][1] if kept else 0, kept))
+    return Plan("tail", why, Passage(offsets[-kept][0] if kept else 0, len(sources.text), kept))
 
 
 def tokens_inside(offsets: Sequence[tuple[int, int]], start: int, end: int) -> int:

@@ -1,0 +1,90 @@
+"""A free answer: written by the model, then held against the text sentence by sentence."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xgen.bundle import Bundle
+from xgen.engine.cache import Cache
+from xgen.engine.generate import generate, prefill
+from xgen.engine.sample import greedy
+from xgen.read.answer import Citation
+from xgen.read.prompt import ABSENT, FREE, question_ids
+from xgen.read.select import Passage
+from xgen.read.sources import Sources
+from xgen.read.support import find_quote, strangers, support
+from xgen.read.words import words
+from xgen.text.sentences import sentence_spans
+
+_QUOTED = re.compile(r"[\u201c\u00ab\"]([^\u201d\u00bb\"]+)[\u201d\u00bb\"]")
+EXACT = 100.0
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the model wrote: `text` is None if it declined or only repeats itself, `cut` at the limit.
+
+    `n_prompt` counts the prompt with the document, `n_tokens` what was written.
+    """
+
+    text: str | None
+    declined: bool
+    cut: bool
+    n_prompt: int
+    n_tokens: int
+
+
+def write(bundle: Bundle, cache: Cache, question: str, max_tokens: int) -> Written:
+    """Answer a question behind the document that `cache` holds; what is cut ends in a whole character."""
+    logits = prefill(bundle.model, cache, question_ids(bundle, FREE, question))
+    n_prompt = cache.length
+    room = min(max_tokens, cache.capacity - cache.length)
+    stream, said, n_tokens = bundle.tokenizer.stream(), list[str](), 0
+    for token in generate(bundle.model, cache, logits, greedy(bundle.hidden_ids), bundle.end_ids, room):
+        said.append(stream(token))
+        n_tokens += 1
+    cut = n_tokens == room
+    text = ("".join(said) + ("" if cut else stream.rest())).strip()
+    declined = words(text) == words(ABSENT)
+    is_answer = bool(text) and not declined and not (cut and loops(text))
+    return Written(text if is_answer else None, declined, cut and is_answer, n_prompt, n_tokens)
+
+
+def loops(text: str) -> bool:
+    """Whether a text that was cut ends in the same run of words three times, as small models do."""
+    said = words(text)[:-1]  # the last word may be half of one
+    return any(said[-n:] == said[-2 * n : -n] == said[-3 * n : -2 * n] for n in range(1, len(said) // 3 + 1))
+
+
+def hold(
+    sources: Sources, passages: Sequence[Passage], text: str
+) -> tuple[tuple[Citation, ...], tuple[str, ...]]:
+    """What of a free answer the passages bear out, sentence by sentence, and what they do not.
+
+    A quotation in it that stands nearly so in the sources is cited as not verified.
+    """
+    read = sources.text
+    citations: list[Citation] = []
+    unsupported: list[str] = []
+    for begin, stop in sentence_spans(text):
+        sentence = text[begin:stop]
+        matches = [
+            (match.score, match.start + p.start, match.end + p.start)
+            for p in passages
+            if (match := support(read[p.start : p.end], sentence)) is not None
+        ]
+        if matches:
+            _, start, end = max(matches)
+            citations.append(sources.citation(start, end))
+        else:
+            unsupported.append(sentence)
+        unsupported += strangers(read, sentence)
+    for quoted in _QUOTED.findall(text):
+        if quoted in read:
+            continue
+        near = find_quote(read, quoted)
+        if near is None:
+            unsupported.append(quoted)
+        elif near.score < EXACT:
+            citations.append(sources.citation(near.start, near.end, quote=quoted))
+    return tuple(dict.fromkeys(citations)), tuple(dict.fromkeys(unsupported))
