@@ -4,13 +4,15 @@
     reader = xgen.load("qwen-0.5b")
     print(reader.ask(xgen.open("report.pdf"), "Who signed it?"))
 
-Importing the package loads nothing heavy: torch and the document readers come in with the first call.
+Importing the package loads nothing: torch, the document readers and the rest come in with the first call.
 """
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
+TYPE_CHECKING = False  # that of `typing` takes milliseconds, in which the command would not hear Ctrl-C
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xgen.read.reader import Reader
     from xgen.text.document import Document
 
@@ -19,7 +21,7 @@ __all__ = ["__version__", "load", "open", "pull"]
 __version__ = "0.1.0"
 
 
-def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") -> "Reader":
+def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") -> Reader:
     """Load a pulled model, by its name or from its folder, as a Reader.
 
     `device` is "auto", "cpu" or "cuda"; `dtype` is "auto" (what this machine computes fastest), "bf16",
@@ -32,7 +34,7 @@ def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") 
     return Reader(load_bundle(name_or_folder, device=device, dtype=dtype))
 
 
-def open(path: str | Path) -> "Document":
+def open(path: str | Path) -> Document:
     """Open a document (PDF, HTML, DOCX, Markdown, plain text; "-" is standard input).
 
     Raises BadDocument with one sentence if it cannot be read as text.
@@ -47,6 +49,8 @@ def pull(name: str, from_file: str | Path | None = None, quiet: bool = False) ->
 
     `from_file` is a GGUF file that is here already; its digest is checked like that of any other.
     """
+    from pathlib import Path
+
     from xgen.bundle import pull as pull_bundle
 
     return pull_bundle(name, from_file=None if from_file is None else Path(from_file), quiet=quiet)

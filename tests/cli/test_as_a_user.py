@@ -18,7 +18,7 @@ OFFLINE = f"""
 import os, socket
 def refuse(*words, **options): os._exit({TOUCHED_THE_NETWORK})
 socket.socket.connect = socket.getaddrinfo = refuse
-from xgen.cli.app import main
+from xgen.__main__ import main
 main()
 """
 TEXT = """The survey of the lower river was led by Ada Moreau.

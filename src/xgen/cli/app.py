@@ -1,4 +1,7 @@
-"""The command `xgen`: its verbs, and how every failure ends in one sentence."""
+"""The command `xgen`: its verbs, and how every failure ends in one sentence.
+
+Being interrupted is not one of them: `xgen.__main__`, which calls this, sees to it.
+"""
 
 import errno
 import io
@@ -17,7 +20,6 @@ from xgen.errors import NoRoom, XgenError
 from xgen.show import note
 
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="xgen",
@@ -35,7 +37,10 @@ def describe() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and end the process: 0 done, 2 bad input or circumstances, 130 interrupted."""
+    """Run the command line and end the process: 0 done, 2 bad input or circumstances.
+
+    Raises KeyboardInterrupt.
+    """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # UTF-8 on every system; what it cannot hold (half a surrogate pair in a file's name) becomes "?".
         if isinstance(stream, io.TextIOWrapper):
@@ -47,12 +52,10 @@ def main() -> NoReturn:
         # buffered goes nowhere, or Python would complain while it closes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
-        _end("interrupted; nothing is half-written, and the same command may be given again.", INTERRUPTED)
     except XgenError as error:
-        _end(str(error), BAD_INPUT)
+        _end(str(error))
     except OSError as error:
-        _end(_sentence(error), BAD_INPUT)
+        _end(_sentence(error))
     sys.exit(0)
 
 
@@ -60,7 +63,7 @@ def _run() -> None:
     try:
         app(prog_name="xgen")
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
+        if stop.code == 130:  # what typer makes of KeyboardInterrupt
             raise KeyboardInterrupt from stop
         raise
     finally:
@@ -74,6 +77,6 @@ def _sentence(error: OSError) -> str:
     return str(XgenError(place, (error.strerror or str(error)).lower(), "see to it and call again"))
 
 
-def _end(sentence: str, code: int) -> NoReturn:
+def _end(sentence: str) -> NoReturn:
     note("xgen: " + " ".join(sentence.split()))
-    sys.exit(code)
+    sys.exit(BAD_INPUT)
