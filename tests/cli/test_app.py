@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,11 +54,49 @@ def test_a_fault_of_ours_is_not_hidden(run_xgen: Callable, reader, monkeypatch: 
         run_xgen("read", "a.txt")
 
 
-@pytest.mark.parametrize("words", [("read",), ("fly",), ("read", "a.txt", "--read", "half"), ("pull",)])
-def test_wrong_usage_ends_with_2(run_xgen: Callable, words: tuple[str, ...]) -> None:
-    ended = run_xgen(*words)
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("fly", "fly: there is no such verb; see `xgen --help`."),
+        ("raed a.txt", "raed: there is no such verb; try 'read', or see `xgen --help`."),
+        ("--fly", "--fly: there is no such option; see `xgen --help`."),
+        ("read a.txt --fly", "--fly: there is no such option; see `xgen read --help`."),
+        ("read a.txt -x", "-x: there is no such option; see `xgen read --help`."),
+        (
+            "read a.txt --windo 9",
+            "--windo: there is no such option; try --window, or see `xgen read --help`.",
+        ),
+        ("read", "FILE: it is missing; see `xgen read --help`."),
+        ("pull", "NAME: it is missing; see `xgen pull --help`."),
+        ("read a.txt --window", "--window: it requires an argument; see `xgen read --help`."),
+        ("tokens --json=3 a.txt", "--json: it does not take a value; see `xgen tokens --help`."),
+        ("read a.txt --window x", "--window: it should be a valid integer; see `xgen read --help`."),
+        (
+            "read a.txt --window 0",
+            "--window: it should be greater than or equal to 1; see `xgen read --help`.",
+        ),
+        (
+            "read a.txt --read half",
+            "--read: 'half' is not one of 'whole', 'select', 'head', 'tail'; see `xgen read --help`.",
+        ),
+        ("read --\x1b[31m", "--\ufffd[31m: there is no such option; see `xgen read --help`."),
+    ],
+)
+def test_wrong_usage_is_one_sentence(run_xgen: Callable, words: str, sentence: str) -> None:
+    assert run_xgen(*words.split(" ")) == (2, "", f"xgen: {sentence}\n")
+
+
+def test_a_word_too_many_is_named(run_xgen: Callable) -> None:
+    ended = run_xgen("pull", "smollm2", "qwen-0.5b")
     assert (ended.code, ended.out) == (2, "")
-    assert "Usage: xgen" in ended.err
+    assert re.fullmatch(r"xgen: pull: .*\(qwen-0\.5b\); see `xgen pull --help`\.\n", ended.err)
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 2), (("--help",), 0), (("read", "--help"), 0)])
+def test_help_is_output(run_xgen: Callable, words: tuple[str, ...], code: int) -> None:
+    ended = run_xgen(*words)
+    assert (ended.code, ended.err) == (code, "")
+    assert "Usage: xgen" in ended.out
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise there")

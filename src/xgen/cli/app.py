@@ -6,13 +6,15 @@ Being interrupted is not one of them: `xgen.__main__`, which calls this, sees to
 import errno
 import io
 import os
+import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from xgen.cli.chat import chat
 from xgen.cli.models import models
+from xgen.cli.printing import harmless
 from xgen.cli.pull import pull
 from xgen.cli.read import read
 from xgen.cli.tokens import tokens
@@ -20,14 +22,13 @@ from xgen.errors import NoRoom, XgenError
 from xgen.show import note
 
 BAD_INPUT = 2
+VERBS = (read, chat, tokens, models, pull)
 
-app = typer.Typer(
-    name="xgen",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for verb in (read, chat, tokens, models, pull):
+# Some versions of typer hold click within themselves, others import it; this is the class of either.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(name="xgen", add_completion=False, pretty_exceptions_enable=False)
+for verb in VERBS:
     app.command()(verb)
 
 
@@ -60,14 +61,42 @@ def main() -> NoReturn:
 
 
 def _run() -> None:
+    is_bare = not sys.argv[1:]
     try:
-        app(prog_name="xgen")
-    except SystemExit as stop:
-        if stop.code == 130:  # what typer makes of KeyboardInterrupt
-            raise KeyboardInterrupt from stop
-        raise
+        # On Windows typer expands ~ and wildcards, but only if it takes the words itself.
+        code = app(["--help"] if is_bare else None, prog_name="xgen", standalone_mode=False)
+    except _UsageError as error:
+        raise _wrong_usage(error) from None
     finally:
         sys.stdout.flush()
+    if code == 130:  # what typer makes of KeyboardInterrupt
+        raise KeyboardInterrupt
+    if is_bare:
+        sys.exit(BAD_INPUT)
+
+
+def _wrong_usage(error: Any) -> XgenError:
+    """What typer found wrong with the words of the command line, as one sentence instead of a box."""
+    verb = next((word for word in sys.argv[1:2] if word in {verb.__name__ for verb in VERBS}), "")
+    way_out = f"see `xgen {verb} --help`" if verb else "see `xgen --help`"
+    message = error.message.removesuffix(".")
+    if unknown := re.match(r"No such command '(.*?)'(?:\. Did you mean (.*)\?)?", message, re.DOTALL):
+        name, meant = unknown.groups()
+        return XgenError(name, "there is no such verb", f"try {meant}, or {way_out}" if meant else way_out)
+    if hasattr(error, "possibilities"):
+        meant = " or ".join(sorted(error.possibilities or ()))
+        way_out = f"try {meant}, or {way_out}" if meant else way_out
+        return XgenError(error.option_name, "there is no such option", way_out)
+    if hasattr(error, "option_name"):  # it lacks its value, or has one too many
+        return XgenError(error.option_name, message.replace(f"Option {error.option_name!r}", "it"), way_out)
+    param = getattr(error, "param", None)
+    if param is None:
+        return XgenError(verb or "xgen", message[:1].lower() + message[1:], way_out)
+    name = param.opts[0] if param.param_type_name == "option" else param.metavar or param.name
+    if hasattr(error, "param_type"):
+        return XgenError(name, "it is missing", way_out)
+    what, *_ = message.removeprefix("Value error, ").replace("Input", "it").split(", unable to parse")
+    return XgenError(name, what, way_out)
 
 
 def _sentence(error: OSError) -> str:
@@ -78,5 +107,5 @@ def _sentence(error: OSError) -> str:
 
 
 def _end(sentence: str) -> NoReturn:
-    note("xgen: " + " ".join(sentence.split()))
+    note("xgen: " + harmless(" ".join(sentence.split())))
     sys.exit(BAD_INPUT)
