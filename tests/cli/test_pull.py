@@ -18,6 +18,7 @@ def test_the_folder_is_the_output(run_xgen: Callable, monkeypatch: pytest.Monkey
         return Path("kept") / name
 
     monkeypatch.setattr(xgen, "pull", pull)
+    Path("model.gguf").touch()
     ended = run_xgen("pull", "smollm2", "--from", "model.gguf")
     assert ended.out == f"{Path('kept') / 'smollm2'}\n"
     assert "Apache-2.0, commercial use allowed" in ended.err
@@ -25,6 +26,25 @@ def test_the_folder_is_the_output(run_xgen: Callable, monkeypatch: pytest.Monkey
     assert json.loads(ended.out)["folder"] == str(Path("kept") / "smollm2")
     assert ended.err == ""
     assert calls == [("smollm2", Path("model.gguf"), False), ("smollm2", None, True)]
+
+
+@pytest.mark.parametrize("name", ["qwen-0.5b", "smollm2"])  # the first is on disk
+@pytest.mark.parametrize(("path", "what"), [("a.gguf", "there is no such file"), (".", "it is not a file")])
+def test_a_file_to_take_it_from_must_be_there(
+    run_xgen: Callable, reader, name: str, path: str, what: str
+) -> None:
+    ended = run_xgen("pull", name, "--from", path)
+    assert ended == (2, "", f"xgen: {path}: {what}; name a GGUF file, or leave --from out.\n")
+
+
+def test_a_file_that_is_not_needed_is_said_to_be_left_alone(run_xgen: Callable, reader) -> None:
+    Path("a.gguf").touch()
+    ended = run_xgen("pull", "qwen-0.5b", "--from", "a.gguf")
+    assert (ended.code, ended.out) == (0, f"{cache_folder() / 'models' / 'qwen-0.5b'}\n")
+    assert ended.err.startswith("qwen-0.5b is on disk already; a.gguf was not used.\n")
+    ended = run_xgen("pull", "qwen-0.5b", "--from", "a.gguf", "--json")
+    assert json.loads(ended.out)["name"] == "qwen-0.5b"
+    assert ended.err == "qwen-0.5b is on disk already; a.gguf was not used.\n"
 
 
 def test_an_unknown_name_is_refused_before_anything_happens(run_xgen: Callable) -> None:

@@ -9,6 +9,7 @@ import xgen
 from xgen.cards import card
 from xgen.cli.loading import is_on_disk
 from xgen.cli.options import Json
+from xgen.errors import BadModel
 from xgen.files import model_folder
 from xgen.show import note, print_json
 
@@ -28,9 +29,14 @@ def pull(
     second one is instant.
     """
     wanted = card(name)
+    if from_file is not None and not from_file.is_file():
+        what = "it is not a file" if from_file.exists() else "there is no such file"
+        raise BadModel(str(from_file), what, "name a GGUF file, or leave --from out")
     # Looked up here first, since importing what pulls takes seconds.
     here = is_on_disk(wanted.name)
     folder = model_folder(wanted.name) if here else xgen.pull(wanted.name, from_file, quiet=as_json)
+    if here and from_file is not None:
+        note(f"{wanted.name} is on disk already; {from_file} was not used.")
     if as_json:
         print_json({"name": wanted.name, "folder": str(folder), "licence": wanted.licence})
         return
