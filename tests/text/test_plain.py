@@ -1,6 +1,8 @@
 import io
 import os
 import random
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,13 +85,44 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
             open_document(tmp_path / name)
 
 
-def test_too_large_a_file_is_named_with_its_size(tmp_path: Path) -> None:
-    large = tmp_path / "large.txt"
-    with large.open("wb") as file:
-        file.write(b"text\n")
+def peak_bytes(call: Callable[[], object]) -> int:
+    """The most memory that Python held during a call."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "limit"),
+    [("a.txt", b"text\n", 64), ("a.pdf", b"%PDF-1.7", 256), ("a.docx", b"PK\3\4", 64)],
+)
+def test_too_large_a_file_is_named_with_its_size_and_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, head: bytes, limit: int
+) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.write(head)
         file.truncate(2**30)  # sparse: takes no room
-    with pytest.raises(BadDocument, match="1,024 MB, and 64 MB are read at most; cut it into parts"):
-        open_document(large)
+    sentence = f"it has 1,024 MB, and {limit} MB are read at most; cut it into parts"
+
+    def refused(path: Path | str) -> None:
+        with pytest.raises(BadDocument, match=sentence):
+            open_document(path)
+
+    refused(tmp_path / name)  # once before, since what the format needs is imported then
+    assert peak_bytes(lambda: refused(tmp_path / name)) < 2**20
+    with (tmp_path / name).open("rb") as redirected:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(redirected))
+        assert peak_bytes(lambda: refused("-")) < 2**20
+
+
+def test_a_file_of_one_byte_too_many_has_another_number_than_the_limit(tmp_path: Path) -> None:
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(extract.MAX_TEXT_BYTES + 1)
+    with pytest.raises(BadDocument, match="it has 65 MB, and 64 MB are read"):
+        open_document(tmp_path / "a.txt")
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,10 +132,12 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_standard_input_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract, "MAX_TEXT_BYTES", 5000)
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"word " * 2000)))
-    with pytest.raises(BadDocument, match="more"):
+    endless = io.BytesIO(b"word " * 2**20)
+    monkeypatch.setattr(extract, "MAX_TEXT_BYTES", 2**20)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(endless))
+    with pytest.raises(BadDocument, match="it has more than 1 MB, and 1 MB are read at most"):
         open_document("-")
+    assert endless.tell() == 2**20 + 1
 
 
 def _tree(folder: Path) -> None:

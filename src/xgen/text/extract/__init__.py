@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -115,24 +116,28 @@ def _walk(folder: Path) -> Iterator[tuple[str, str]]:
 def _document(file: BinaryIO, name: str, suffix: str) -> Document:
     head = file.read(1024)
     extract, limit = _format_of(head, suffix)
-    data = head + file.read(limit + 1 - len(head))
+    size = len(head) + _bytes_left(file)
+    if size > limit:
+        raise _too_large(name, f"{-(-size // 2**20):,} MB", limit)
+    data = head + file.read(limit + 1 - len(head))  # a pipe has no size, and a file may grow meanwhile
     if len(data) > limit:
-        size = _size(file)
-        raise BadDocument(
-            name,
-            f"it has {f'{size / 2**20:,.0f} MB' if size else 'more'}, and {limit >> 20} MB are read at most",
-            "cut it into parts",
-        )
+        raise _too_large(name, f"more than {limit >> 20} MB", limit)
     if not data:
         raise BadDocument(name, "it is empty", "name a file with text in it")
     return extract(data, name)
 
 
-def _size(file: BinaryIO) -> int:
+def _bytes_left(file: BinaryIO) -> int:
+    """How much is still to be read from an ordinary file; 0 for what has no size, such as a pipe."""
     try:
-        return os.fstat(file.fileno()).st_size
+        facts = os.fstat(file.fileno())
+        return max(facts.st_size - file.tell(), 0) if stat.S_ISREG(facts.st_mode) else 0
     except OSError:
         return 0
+
+
+def _too_large(name: str, size: str, limit: int) -> BadDocument:
+    return BadDocument(name, f"it has {size}, and {limit >> 20} MB are read at most", "cut it into parts")
 
 
 def _format_of(head: bytes, suffix: str) -> tuple[Callable[[bytes, str], Document], int]:
