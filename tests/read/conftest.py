@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from xgen.bundle import Bundle, load
+from xgen.engine import kept
 from xgen.formats.gguf import convert
 from xgen.read import free, trust
 from xgen.read.reader import Reader
@@ -47,3 +48,10 @@ def says(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]
         monkeypatch.setattr(free, "generate", generate)
 
     return says
+
+
+@pytest.fixture(autouse=True)
+def documents_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for the documents that a test keeps."""
+    monkeypatch.setattr(kept, "folder", lambda: tmp_path / "documents")
+    return tmp_path / "documents"

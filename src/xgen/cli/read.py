@@ -49,6 +49,9 @@ def read(
     max_answer_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="The longest free answer, in tokens.")
     ] = MAX_ANSWER_TOKENS,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep nothing of what was read on the disk (`xgen cache`).")
+    ] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     offline: Offline = False,
@@ -73,6 +76,7 @@ def read(
         how=how,
         window=window,
         max_answer_tokens=max_answer_tokens,
+        keep=not no_cache,
         tell=(lambda block: None) if as_json else _printer(),
     )
     if as_json:

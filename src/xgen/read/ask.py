@@ -14,6 +14,7 @@ from functools import cached_property
 from torch import Tensor
 
 from xgen.bundle import Bundle
+from xgen.engine import kept
 from xgen.engine.cache import Cache, Rows
 from xgen.engine.generate import prefill
 from xgen.engine.score import prefill_scored, read_rows, score
@@ -25,6 +26,7 @@ from xgen.read.quote import Candidate, Quoter, locate, sentence_around
 from xgen.read.select import Passage, Ranking
 from xgen.read.sources import BREAK, Sources
 from xgen.read.words import holds, words
+from xgen.show import note
 from xgen.text.languages import language_of
 
 N_PASSAGES = 3
@@ -38,6 +40,7 @@ NEAR_CHARACTERS = 60
 MAX_QUESTION_TOKENS = 512
 LONGEST_SPAN_TOKENS = 24
 QUESTIONS_ON_GPU = 8
+KEPT_FROM_TOKENS = 512
 BEAM_SLOTS = N_BEAMS * LONGEST_SPAN_TOKENS
 SPARE_TOKENS = MAX_QUESTION_TOKENS + BEAM_SLOTS + 256
 """Room behind a document in the cache: a question with its wording, and the beams or a free answer."""
@@ -68,7 +71,8 @@ class Asker:
     """Sources ready to be asked any number of questions.
 
     `whole` is the stretch of the sources' text that is read once and asked many times; None means
-    that each question reads its own best passages of the `ranking`.
+    that each question reads its own best passages of the `ranking`. With `keep` a stretch that was
+    read whole stays on the disk for the next time (engine/kept.py).
     """
 
     def __init__(
@@ -78,12 +82,14 @@ class Asker:
         ranking: Ranking,
         whole: Passage | None,
         advance: Callable[[int], None] = lambda n: None,
+        keep: bool = False,
     ) -> None:
         self.bundle = bundle
         self.sources = sources
         self.ranking = ranking
         self.whole = whole
         self.advance = advance
+        self.keep = keep
         self.passages_read: set[Passage] = set()
         self.way = "select" if whole is None else "whole"
         self._cache: Cache | None = None
@@ -123,10 +129,30 @@ class Asker:
         )
         return [[each for _ in some for each in next(weighed)] for some in passages]
 
-    def read_whole(self) -> None:
-        """Read the stretch that is read whole, if there is one, before the first question needs it."""
-        if self.whole is not None:
-            self._read(self.sources.text[self.whole.start : self.whole.end])
+    def read_whole(self) -> bool:
+        """Read the stretch that is read whole, if there is one, before the first question needs it.
+
+        True if it was found on the disk as it was read before.
+        """
+        if self.whole is None:
+            return False
+        text = self.sources.text[self.whole.start : self.whole.end]
+        if not self.keep or self.whole.n_tokens < KEPT_FROM_TOKENS or not kept.limit_bytes():
+            self._read(text)
+            return False
+        ids = document_ids(self.bundle, text)
+        key = kept.key_of(self.bundle.identity, ids)
+        cache = self._room(len(ids))
+        if kept.recall(key, cache):
+            self._cached_text = text
+            return True
+        self._read(text)
+        try:
+            names = [document.path for document in self.sources.documents]
+            kept.keep(key, cache, self.bundle.dtype, self.bundle.card.name, names)
+        except OSError as error:  # it costs the next reading some time, and this one nothing
+            note(f"what was read is not kept for the next time: {(error.strerror or str(error)).lower()}")
+        return False
 
     def passages(self, question: str) -> list[Passage]:
         """What is read for a question."""
@@ -250,12 +276,17 @@ class Asker:
             self._cache.cut(self._n_document)
             return self._cache
         ids = document_ids(self.bundle, text)
-        if self._cache is None or self._cache.capacity < len(ids) + SPARE_TOKENS:
-            self._cache = Cache.empty(self.bundle.model, len(ids) + SPARE_TOKENS)
-        self._cached_text, self._n_document = None, len(ids)  # true also if the user stops it halfway
-        self._cache.cut(0)
-        prefill(self.bundle.model, self._cache, ids, self.advance)
+        cache = self._room(len(ids))
+        prefill(self.bundle.model, cache, ids, self.advance)
         self._cached_text = text
+        return cache
+
+    def _room(self, n_document: int) -> Cache:
+        """An empty cache for a document of so many tokens and what is asked about it."""
+        self._cached_text, self._n_document = None, n_document
+        if self._cache is None or self._cache.capacity < n_document + SPARE_TOKENS:
+            self._cache = Cache.empty(self.bundle.model, n_document + SPARE_TOKENS)
+        self._cache.cut(0)
         return self._cache
 
     def _write(self, question: str, passages: Sequence[Passage], max_answer_tokens: int) -> Written:

@@ -66,16 +66,19 @@ class Reader:
         window: int | None = None,
         max_answer_tokens: int = MAX_ANSWER_TOKENS,
         quiet: bool = False,
+        keep: bool = True,
         tell: Callable[[str], None] = lambda block: None,
     ) -> Reading:
         """Read documents once, then summarize them and answer the questions, in the order asked.
 
         With `quote` an answer is a span of the documents, written under that constraint, or None.
         `how` is "whole", "select", "head" or "tail", by default the way that measures better for the
-        model; `window` is in tokens. `tell` is given each block of the reading's text as soon as it is
-        known: how it is read, the summary, each answer, what was read. Raises TooLong if a question is
-        too long or `how` is "whole" and the documents do not fit, XgenError for no document, an empty
-        question or a number out of range.
+        model; `window` is in tokens. On a CPU what was read whole stays on the disk for the next time
+        unless `keep` is False (engine/kept.py). `tell` is given each block of the reading's text as
+        soon as it is known: how it is read, the summary, each answer, what was read.
+
+        Raises TooLong if a question is too long or `how` is "whole" and the documents do not fit,
+        XgenError for no document, an empty question or a number out of range.
         """
         _require_sound(documents, questions, max_answer_tokens)
         timing: dict[str, float] = {}
@@ -99,7 +102,11 @@ class Reader:
             n_whole = asker.whole.n_tokens if asker.whole else 0
             hidden = quiet or not n_whole
             with _timed(timing, "read"), progress("reading", n_whole, "tok", hidden) as asker.advance:
-                asker.read_whole()
+                asker.keep = keep and self.bundle.device.type == "cpu"
+                found = asker.read_whole()
+                asker.advance(n_whole if found else 0)
+            if found and not quiet:
+                note("it was read before and found on this disk (`xgen cache`)")
             asker.advance = lambda n: None
             with _timed(timing, "answers"):
                 answers = list(
