@@ -1,6 +1,8 @@
 import contextlib
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,53 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("xgen.text.extract.docx.MAX_UNPACKED_BYTES", 7 << 20)
     with pytest.raises(BadDocument, match="bytes unpacked, and 7,340,032 are read"):
         extract(bomb("word/media/a.bin", 8), "a.docx")
+
+
+def liar(n_megabytes: int) -> bytes:
+    """A bomb whose directory says that a part has 100 bytes, and has the checksum of the first 100."""
+    data = bytearray(bomb("[Content_Types].xml", n_megabytes))
+    at = data.rfind(b"PK\1\2")
+    data[at + 16 : at + 20] = zlib.crc32(bytes(100)).to_bytes(4, "little")
+    data[at + 24 : at + 28] = (100).to_bytes(4, "little")
+    return bytes(data)
+
+
+def of_another_method(n_megabytes: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("word/document.xml", b"<a/>")
+        archive.writestr("[Content_Types].xml", bytes(n_megabytes << 20))
+    return _lie_about_size(file.getvalue())
+
+
+def of_many_parts(n_parts: int) -> bytes:
+    """A tiny archive whose directory names its one part many times over."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("word/document.xml", b"<a/>")
+    data = file.getvalue()
+    start, end = data.find(b"PK\1\2"), data.find(b"PK\5\6")
+    entries = data[start:end] * n_parts
+    counts = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(entries), start, 0)
+    return data[:start] + entries + counts
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (liar(64), "broken"),
+        (of_another_method(16), "broken"),
+        (of_many_parts(90_000), "it has 90,000 parts, and 10,000 are read at most"),
+    ],
+    ids=["lies about its size", "another method", "many parts"],
+)
+def test_no_archive_takes_more_memory_than_a_block(peak_bytes: Callable, data: bytes, what: str) -> None:
+    def refused() -> None:
+        with pytest.raises(BadDocument, match=what):
+            extract(data, "a.docx")
+
+    refused()  # once before, since what the format needs is imported then
+    assert peak_bytes(refused) < len(data) + 2**20
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])

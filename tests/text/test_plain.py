@@ -1,7 +1,6 @@
 import io
 import os
 import random
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,22 +84,12 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
             open_document(tmp_path / name)
 
 
-def peak_bytes(call: Callable[[], object]) -> int:
-    """The most memory that Python held during a call."""
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
 @pytest.mark.parametrize(
     ("name", "head", "limit"),
     [("a.txt", b"text\n", 64), ("a.pdf", b"%PDF-1.7", 256), ("a.docx", b"PK\3\4", 64)],
 )
 def test_too_large_a_file_is_named_with_its_size_and_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, head: bytes, limit: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peak_bytes: Callable, name: str, head: bytes, limit: int
 ) -> None:
     with (tmp_path / name).open("wb") as file:
         file.write(head)

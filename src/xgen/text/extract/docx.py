@@ -4,8 +4,10 @@ python-docx opens the package and its parts; the body is walked here, because it
 over content controls, tracked insertions and text boxes.
 """
 
+import copy
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +21,7 @@ MAX_XML_BYTES = 64 * 2**20  # of one part; a tree takes many times that
 MAX_RATIO = 200  # unpacked to packed; XML of real documents packs 5 to 30 times
 MAX_PARTS = 10_000
 MAX_COLUMNS = 100  # what a gridSpan may pad a row to
+_BLOCK_BYTES = 1 << 16
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _MC_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
@@ -63,11 +66,15 @@ def extract(data: bytes, name: str) -> Document:
 
 
 def _require_harmless(data: bytes, name: str) -> None:
-    """Read the archive's directory only: zipfile unpacks no more of an entry than is stated there."""
+    """Refuse an archive that is too large in any respect; never holds more than a block of it unpacked."""
+    n_parts = data.count(b"PK\1\2")  # with what begins each entry of its directory; reading that takes memory
+    if n_parts > MAX_PARTS:
+        raise _too_large(name, n_parts, "parts", MAX_PARTS)
     try:
-        parts = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         raise BadDocument(name, "this DOCX is broken (no ZIP archive)", "save it again") from error
+    parts = archive.infolist()
     if "word/document.xml" not in {part.filename for part in parts}:
         raise BadDocument(
             name, "it is a ZIP archive, but not of a Word document", "unpack it or save it as DOCX"
@@ -79,14 +86,38 @@ def _require_harmless(data: bytes, name: str) -> None:
     limits = [
         (n_bytes, MAX_UNPACKED_BYTES, "bytes unpacked"),
         (largest, MAX_XML_BYTES, "bytes in one of its parts"),
-        (len(parts), MAX_PARTS, "parts"),
         (n_bytes // max(len(data), 1), MAX_RATIO, "times its size unpacked"),
     ]
     for value, limit, what in limits:
         if value > limit:
+            raise _too_large(name, value, what, limit)
+    for part in parts:
+        if not _is_as_large_as_stated(archive, part):
             raise BadDocument(
-                name, f"it has {value:,} {what}, and {limit:,} are read at most", "cut it into parts"
+                name, "this DOCX is broken (a part is not what its directory says)", "save it again"
             )
+
+
+def _too_large(name: str, value: int, what: str, limit: int) -> BadDocument:
+    return BadDocument(name, f"it has {value:,} {what}, and {limit:,} are read at most", "cut it into parts")
+
+
+def _is_as_large_as_stated(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
+    """Whether a part unpacks to the size that the limits were held against, found out a block at a time.
+
+    To be known before python-docx reads it whole: zipfile then unpacks up to 2 GB of it, and cuts off what is
+    beyond the stated size only afterwards; of the methods that Word does not write it unpacks all.
+    """
+    if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return False
+    larger = copy.copy(part)
+    larger.file_size += 1  # else zipfile stops at the stated size, whatever follows
+    try:
+        with archive.open(larger) as file:
+            n_bytes = sum(len(block) for block in iter(lambda: file.read(_BLOCK_BYTES), b""))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError):
+        return False
+    return n_bytes == part.file_size
 
 
 class _Reader:
