@@ -52,6 +52,7 @@ def test_generation_stops(model):
     logits = engine.prefill(model, cache, [1, 2, 3])
     free = list(engine.generate(model, cache, logits, greedy(), set(), 100))
     assert len(free) == 8 - 3 + 1
+    assert cache.length == 8
     cache.cut(3)
     assert list(engine.generate(model, cache, logits, greedy(), {free[0]}, 100)) == []
     with pytest.raises(ValueError, match="holds 8"):

@@ -1,11 +1,13 @@
 """Prefill in chunks, then one token after another."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence, Set
 
 import torch
 from torch import Tensor
 
 from xgen.engine.cache import Cache
+from xgen.engine.lookup import Lookup
 from xgen.model.transformer import Transformer
 
 CHUNK = 512
@@ -41,16 +43,48 @@ def generate(
     choose: Callable[[Tensor], int],
     end_ids: Set[int],
     max_tokens: int,
+    lookup: Lookup | None = None,
 ) -> Iterator[int]:
     """Yield ids until one of `end_ids` (not yielded), `max_tokens`, or a full cache.
 
-    `logits` [V] are those behind the prompt; `choose` picks an id from logits (see sample.py).
+    `logits` [V] are those behind the prompt; `choose` picks an id from logits (see sample.py). With a
+    `lookup` over the prompt's ids its guesses are checked several at a time: each id is still the
+    choice from the logits behind all ids before it. The cache holds what was yielded, up to its last id.
     """
-    for _ in range(max_tokens):
-        token = choose(logits)
-        if token in end_ids:
+    logits_NV, draft, base, n_written = logits[None], list[int](), cache.length, 0
+    started = seconds = 0.0
+    while n_written < max_tokens:
+        n_before = n_written
+        for i, logits_V in enumerate(logits_NV):
+            token = choose(logits_V)
+            if i == 0:  # only now a GPU is done
+                seconds = time.perf_counter() - started
+            cache.length = base + i  # what stands behind it, if anything, was a guess
+            if token in end_ids:
+                return
+            guessed = i < len(draft) and token == draft[i]
+            cache.length += guessed
+            if lookup is not None:
+                lookup.take(token)
+            n_written += 1
+            yield token
+            if not guessed or n_written == max_tokens:
+                break
+        if n_written == max_tokens or cache.length == cache.capacity:
             return
-        yield token
-        if cache.length == cache.capacity:
-            return
-        logits = prefill(model, cache, [token])
+        if lookup is not None and n_before:
+            lookup.measured(bool(draft), n_written - n_before, seconds)
+        n_most = min(cache.capacity - cache.length, max_tokens - n_written) - 1
+        draft = [] if lookup is None else lookup.draft(n_most)
+        started = time.perf_counter()
+        logits_NV = _after_each(model, cache, [token, *draft])
+        base = cache.length - len(draft)
+
+
+@torch.inference_mode()
+def _after_each(model: Transformer, cache: Cache, ids: Sequence[int]) -> Tensor:
+    """Read `ids`; logits [n, V] of what follows each of them."""
+    device = model.embedding.weight.device
+    hidden = model(torch.tensor([ids], device=device), cache=cache.buffers, start=cache.length)
+    cache.length += len(ids)
+    return model.logits(hidden[0])

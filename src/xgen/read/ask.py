@@ -94,7 +94,7 @@ class Asker:
         self.way = "select" if whole is None else "whole"
         self._cache: Cache | None = None
         self._cached_text: str | None = None
-        self._n_document = 0
+        self._document_ids: list[int] = []
 
     @cached_property
     def quoter(self) -> Quoter:
@@ -142,7 +142,7 @@ class Asker:
             return False
         ids = document_ids(self.bundle, text)
         key = kept.key_of(self.bundle.identity, ids)
-        cache = self._room(len(ids))
+        cache = self._room(ids)
         if kept.recall(key, cache):
             self._cached_text = text
             return True
@@ -237,7 +237,7 @@ class Asker:
         if quote:
             return _answered_by(answer, span, best.candidate.n_tokens)
         written = self._write(question, passages, max_answer_tokens)
-        n_prompt = written.n_prompt - (self._n_document if self.whole is not None else 0)
+        n_prompt = written.n_prompt - (len(self._document_ids) if self.whole is not None else 0)
         answer = replace(answer, prompt_tokens=answer.prompt_tokens + n_prompt)
         overruled = not written.declined or (judged.right_share or 0) >= GOOD_SHARE
         if written.text is None or written.text == span.text:
@@ -273,26 +273,26 @@ class Asker:
     def _read(self, text: str) -> Cache:
         """The cache with the prompt up to the end of `text`, which is read only if it is not there yet."""
         if self._cache is not None and self._cached_text == text:
-            self._cache.cut(self._n_document)
+            self._cache.cut(len(self._document_ids))
             return self._cache
         ids = document_ids(self.bundle, text)
-        cache = self._room(len(ids))
+        cache = self._room(ids)
         prefill(self.bundle.model, cache, ids, self.advance)
         self._cached_text = text
         return cache
 
-    def _room(self, n_document: int) -> Cache:
-        """An empty cache for a document of so many tokens and what is asked about it."""
-        self._cached_text, self._n_document = None, n_document
-        if self._cache is None or self._cache.capacity < n_document + SPARE_TOKENS:
-            self._cache = Cache.empty(self.bundle.model, n_document + SPARE_TOKENS)
+    def _room(self, ids: list[int]) -> Cache:
+        """An empty cache for a document's ids and what is asked about it."""
+        self._cached_text, self._document_ids = None, ids
+        if self._cache is None or self._cache.capacity < len(ids) + SPARE_TOKENS:
+            self._cache = Cache.empty(self.bundle.model, len(ids) + SPARE_TOKENS)
         self._cache.cut(0)
         return self._cache
 
     def _write(self, question: str, passages: Sequence[Passage], max_answer_tokens: int) -> Written:
         inside = sorted(passages, key=lambda p: p.start)
         cache = self._read(BREAK.join(self.sources.text[p.start : p.end] for p in inside))
-        return write(self.bundle, cache, question, max_answer_tokens)
+        return write(self.bundle, cache, self._document_ids, question, max_answer_tokens)
 
 
 def _answered_by(answer: Answer, span: Span, n_tokens: int) -> Answer:

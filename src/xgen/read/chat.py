@@ -7,6 +7,7 @@ from torch import Tensor
 from xgen.bundle import Bundle
 from xgen.engine.cache import Cache
 from xgen.engine.generate import generate, prefill
+from xgen.engine.lookup import Lookup
 from xgen.engine.sample import greedy, sampler
 from xgen.errors import TooLong
 from xgen.text.chat import Message
@@ -69,7 +70,7 @@ class Chat:
         cache, logits = self._read(ids, max_reply_tokens)
         stream, written, said = self.bundle.tokenizer.stream(), list[int](), list[str]()
         for token in generate(
-            self.bundle.model, cache, logits, self._choose, self.bundle.end_ids, max_reply_tokens
+            self.bundle.model, cache, logits, self._choose, self.bundle.end_ids, max_reply_tokens, Lookup(ids)
         ):
             written.append(token)
             if piece := stream(token):

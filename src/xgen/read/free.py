@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xgen.bundle import Bundle
 from xgen.engine.cache import Cache
 from xgen.engine.generate import generate, prefill
+from xgen.engine.lookup import Lookup
 from xgen.engine.sample import greedy
 from xgen.read.answer import Citation
 from xgen.read.prompt import ABSENT, FREE, question_ids
@@ -34,13 +35,19 @@ class Written:
     n_tokens: int
 
 
-def write(bundle: Bundle, cache: Cache, question: str, max_tokens: int) -> Written:
-    """Answer a question behind the document that `cache` holds; what is cut ends in a whole character."""
-    logits = prefill(bundle.model, cache, question_ids(bundle, FREE, question))
+def write(bundle: Bundle, cache: Cache, document: Sequence[int], question: str, max_tokens: int) -> Written:
+    """Answer a question behind the ids `document`, which `cache` holds.
+
+    What is cut ends in a whole character.
+    """
+    ids = question_ids(bundle, FREE, question)
+    logits = prefill(bundle.model, cache, ids)
+    lookup = Lookup([*document, *ids])
     n_prompt = cache.length
     room = min(max_tokens, cache.capacity - cache.length)
     stream, said, n_tokens = bundle.tokenizer.stream(), list[str](), 0
-    for token in generate(bundle.model, cache, logits, greedy(bundle.hidden_ids), bundle.end_ids, room):
+    choose = greedy(bundle.hidden_ids)
+    for token in generate(bundle.model, cache, logits, choose, bundle.end_ids, room, lookup):
         said.append(stream(token))
         n_tokens += 1
     cut = n_tokens == room
