@@ -1,5 +1,9 @@
+import itertools
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xgen.model.attention import ROWS, attend_cpu, attend_gpu, attend_reference
 
@@ -48,11 +52,62 @@ def test_law_a_mask_for_each_row_equals_each_row_alone(attend, n_queries):
         torch.testing.assert_close(out[row], expected, atol=1e-5, rtol=1e-5)
 
 
+shapes = st.tuples(st.sampled_from([(1, 1), (3, 1), (6, 2), (14, 2), (4, 4)]), st.sampled_from([8, 16, 64]))
+dtypes = st.sampled_from([torch.float32, torch.bfloat16])
+
+
+@given(
+    shape=shapes,
+    n_keys=st.integers(1, 400),
+    n_queries=st.integers(1, 400),
+    n_batch=st.integers(1, 3),
+    masked=st.sampled_from(["no", "all alike", "each its own"]),
+    dtype=dtypes,
+    seed=st.integers(0, 2**30),
+)
+@settings(max_examples=150, deadline=None)
+def test_law_the_cpu_form_equals_the_reference(shape, n_keys, n_queries, n_batch, masked, dtype, seed):
+    """Any lengths, heads, masks; keys and values as slices of a cache, queries as the model has them."""
+    (n_heads, n_kv_heads), head_dim = shape
+    n_queries = min(n_queries, n_keys)
+    q, k, v = inputs(n_queries, n_keys + 5, n_heads, n_kv_heads, head_dim, seed, n_batch)
+    q = q.transpose(1, 2).contiguous().transpose(1, 2).to(dtype)
+    k, v = k[:, :, :n_keys], v[:, :, :n_keys]
+    mask = None
+    if masked != "no":
+        size = (n_queries, n_keys) if masked == "all alike" else (n_batch, n_queries, n_keys)
+        mask = torch.rand(size, generator=torch.Generator().manual_seed(seed)) < 0.3
+        mask[..., 0] = True
+    out, expected = attend_cpu(q, k, v, mask), attend_reference(q.float(), k, v, mask)
+    assert out.dtype == dtype
+    if dtype == torch.float32:
+        torch.testing.assert_close(out, expected, atol=2e-5, rtol=2e-5)
+    else:
+        assert (out.float() - expected).norm() / expected.norm() < 2e-2
+
+
+@given(cuts=st.lists(st.integers(1, 599), max_size=5), shape=shapes, dtype=dtypes)
+@settings(max_examples=40, deadline=None)
+def test_law_any_chunks_of_a_prefill_equal_the_whole(cuts, shape, dtype):
+    (n_heads, n_kv_heads), head_dim = shape
+    q, k, v = inputs(600, 600, n_heads, n_kv_heads, head_dim)
+    q = q.to(dtype)
+    edges = sorted({0, 600, *cuts})
+    chunks = [attend_cpu(q[:, :, a:b], k[:, :, :b], v[:, :, :b], None) for a, b in itertools.pairwise(edges)]
+    out, expected = torch.cat(chunks, 2).float(), attend_reference(q.float(), k, v, None)
+    assert (out - expected).norm() / expected.norm() < (1e-5 if dtype == torch.float32 else 2e-2)
+
+
+def test_scores_however_large_stay_finite():
+    q, k, v = inputs(ROWS, 2 * ROWS)
+    for dtype in (torch.float32, torch.bfloat16):
+        assert attend_cpu(q.to(dtype) * 1e4, k * 1e4, v, None).isfinite().all()
+
+
 def test_bf16_products_stay_near_fp32():
     q, k, v = (x.bfloat16().float() for x in inputs(64, 200))
     expected = attend_reference(q, k, v, None)
     out = attend_cpu(q.bfloat16(), k, v, None)
-    assert out.dtype == torch.bfloat16
     assert (out.float() - expected).norm() / expected.norm() < 1e-2
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from xgen.engine.cache import Cache
-from xgen.engine.lookup import Lookup
+from xgen.engine.speculate import Lookup
 from xgen.model.transformer import Transformer
 
 CHUNK = 512

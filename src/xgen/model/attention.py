@@ -6,6 +6,7 @@ queries are the last T of S positions and each sees the keys up to its own.
 """
 
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -14,8 +15,11 @@ from torch.nn.functional import scaled_dot_product_attention
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
-ROWS = 256
-"""Queries a block of `attend_cpu` takes: scores of one block stay in the caches of a CPU."""
+ROWS = 448
+"""Rows a block of `attend_cpu` has about: scores of one block stay in the caches of a CPU."""
+
+FEW = 96
+"""Rows that share their keys, under which `attend_cpu` computes in the cache's dtype."""
 
 
 def attend_reference(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
@@ -37,33 +41,66 @@ def attend_reference(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tenso
 
 
 def attend_cpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention by row blocks of plain matrix products; what a block cannot see is not computed.
+    """Attention by plain matrix products, of all the heads that share their keys at once; no gradients.
 
-    The heads that share their keys form one product. Products of many rows run in the queries'
-    dtype, a few rows in the cache's: one-row bf16 products are slow on CPUs.
+    Many rows go block by block in the queries' dtype; a few (one token, some beams) all at once in
+    the cache's: products of few rows are slow in bf16, and converting a cache takes longer than they do.
+    """
+    n_rows = q_BHTD.shape[2] * q_BHTD.shape[1] // k_BGSD.shape[1]
+    return (_at_once if n_rows < FEW else _in_blocks)(q_BHTD, k_BGSD, v_BGSD, mask)
+
+
+def _at_once(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
+    """Every query against all keys, in two batched products (N: batch x key heads, R: rows of one)."""
+    n_batch, _, n_queries, head_dim = q_BHTD.shape
+    n_keys = k_BGSD.shape[2]
+    k_NSD, v_NSD = k_BGSD.flatten(0, 1), v_BGSD.flatten(0, 1)
+    q_NRD = (q_BHTD.to(k_NSD.dtype) * head_dim**-0.5).reshape(len(k_NSD), -1, head_dim)
+    scores_NRS = torch.bmm(q_NRD, k_NSD.transpose(1, 2))
+    if mask is None and n_queries > 1:
+        mask = torch.ones(n_queries, n_keys, dtype=torch.bool).tril(n_keys - n_queries)
+    if mask is not None:
+        scores_BHTS = scores_NRS.view(n_batch, -1, n_queries, n_keys)
+        scores_BHTS.masked_fill_(~mask[..., None, :, :], float("-inf"))
+    out_NRD = torch.bmm(scores_NRS.softmax(-1), v_NSD)
+    return out_NRD.view(q_BHTD.shape).to(q_BHTD.dtype)
+
+
+def _in_blocks(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
+    """Blocks of queries against the keys up to their last one: what lies behind is not computed.
+
+    A pass over the scores costs as much as a product, and fresh memory more. So all blocks write into
+    the same memory, the scale is in the queries, the diagonal alone is masked, and the softmax
+    overwrites the scores. X: the query heads of one key head.
     """
     n_batch, n_heads, n_queries, head_dim = q_BHTD.shape
-    n_kv_heads, n_keys = k_BGSD.shape[1], k_BGSD.shape[2]
-    dtype = q_BHTD.dtype if n_queries >= 16 else k_BGSD.dtype
-    k_BGDS = k_BGSD.to(dtype).transpose(-1, -2)
-    v_BGSD = v_BGSD.to(dtype)
-    q_BGHTD = (q_BHTD * head_dim**-0.5).to(dtype).unflatten(1, (n_kv_heads, -1))
-    out_BGHTD = torch.empty_like(q_BGHTD)
-    first = n_keys - n_queries
-    for row in range(0, n_queries, ROWS):
-        n_rows = min(ROWS, n_queries - row)
-        seen = n_keys if mask is not None else first + row + n_rows
-        rows = q_BGHTD[:, :, :, row : row + n_rows].reshape(n_batch, n_kv_heads, -1, head_dim)
-        scores = (rows @ k_BGDS[..., :seen]).unflatten(2, (-1, n_rows))
-        if mask is not None:
-            scores.masked_fill_(~mask[..., None, None, row : row + n_rows, :], float("-inf"))
-        elif n_rows > 1:
-            future = torch.ones(n_rows, n_rows, dtype=torch.bool).triu(1)
-            scores[..., seen - n_rows :].masked_fill_(future, float("-inf"))
-        weights = scores.softmax(-1).flatten(2, 3)
-        out = weights @ v_BGSD[:, :, :seen]
-        out_BGHTD[:, :, :, row : row + n_rows] = out.unflatten(2, (-1, n_rows))
-    return out_BGHTD.flatten(1, 2).reshape(n_batch, n_heads, n_queries, head_dim).to(q_BHTD.dtype)
+    n_kv_heads, n_keys = k_BGSD.shape[1:3]
+    n_shared, first = n_heads // n_kv_heads, n_keys - n_queries
+    k_BGSD, v_BGSD = k_BGSD.to(q_BHTD.dtype), v_BGSD.to(q_BHTD.dtype)
+    q_BTGXD = q_BHTD.transpose(1, 2).view(n_batch, n_queries, n_kv_heads, n_shared, head_dim)
+    out_BTGXD = torch.empty(q_BTGXD.shape, dtype=q_BHTD.dtype)
+    size = min(n_queries, max(16, ROWS // n_shared // 16 * 16))
+    room_TXD = q_BHTD.new_empty(size, n_shared, head_dim)
+    room = q_BHTD.new_empty(size * n_shared * n_keys)
+    hidden = torch.ones(size, size, dtype=torch.bool).triu(1) if mask is None else ~mask
+    for batch, group, begin in product(range(n_batch), range(n_kv_heads), range(0, n_queries, size)):
+        n_rows = min(size, n_queries - begin)
+        n_seen = n_keys if mask is not None else first + begin + n_rows
+        here = batch, slice(begin, begin + n_rows), group
+        rows_TXD = torch.mul(q_BTGXD[here], head_dim**-0.5, out=room_TXD[:n_rows])
+        scores_RS = room[: n_rows * n_shared * n_seen].view(-1, n_seen)
+        torch.mm(rows_TXD.view(-1, head_dim), k_BGSD[batch, group, :n_seen].t(), out=scores_RS)
+        scores_TXS = scores_RS.view(n_rows, n_shared, n_seen)
+        if mask is None:
+            diagonal_TXT = scores_TXS[..., n_seen - n_rows :]
+            diagonal_TXT.masked_fill_(hidden[:n_rows, None, :n_rows], float("-inf"))
+        else:
+            rows_hidden = hidden[here[1]] if mask.ndim == 2 else hidden[here[:2]]
+            scores_TXS.masked_fill_(rows_hidden[:, None], float("-inf"))
+        torch.softmax(scores_RS, -1, out=scores_RS)
+        torch.mm(scores_RS, v_BGSD[batch, group, :n_seen], out=rows_TXD.view(-1, head_dim))
+        out_BTGXD[here] = rows_TXD
+    return out_BTGXD.flatten(2, 3).transpose(1, 2)
 
 
 def attend_gpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:

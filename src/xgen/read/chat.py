@@ -7,8 +7,8 @@ from torch import Tensor
 from xgen.bundle import Bundle
 from xgen.engine.cache import Cache
 from xgen.engine.generate import generate, prefill
-from xgen.engine.lookup import Lookup
 from xgen.engine.sample import greedy, sampler
+from xgen.engine.speculate import Lookup
 from xgen.errors import TooLong
 from xgen.text.chat import Message
 from xgen.text.document import Document

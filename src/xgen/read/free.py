@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from xgen.bundle import Bundle
 from xgen.engine.cache import Cache
 from xgen.engine.generate import generate, prefill
-from xgen.engine.lookup import Lookup
 from xgen.engine.sample import greedy
+from xgen.engine.speculate import Lookup
 from xgen.read.answer import Citation
 from xgen.read.prompt import ABSENT, FREE, question_ids
 from xgen.read.select import Passage

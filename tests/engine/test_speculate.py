@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from xgen.bundle import load
 from xgen.engine import generate as engine
 from xgen.engine.cache import Cache
-from xgen.engine.lookup import LONGEST_DRAFT, N_TRIALS, Lookup
 from xgen.engine.sample import greedy, sampler
+from xgen.engine.speculate import LONGEST_DRAFT, N_TRIALS, Lookup
 
 PROMPT = [5, 9, 100, 7, 5, 9, 100, 8, 5, 9]
 IDS = st.lists(st.integers(0, 3), max_size=40)
