@@ -18,7 +18,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 ROWS = 448
 """Rows a block of `attend_cpu` has about: scores of one block stay in the caches of a CPU."""
 
-FEW = 96
+FEW = 64
 """Rows that share their keys, under which `attend_cpu` computes in the cache's dtype."""
 
 
