@@ -10,7 +10,6 @@ from itertools import product
 
 import torch
 from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -114,6 +113,8 @@ def attend_gpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | No
         return scaled_dot_product_attention(q_BHTD, k_BGSD, v_BGSD, enable_gqa=True)
     if n_queries == n_keys:
         return scaled_dot_product_attention(q_BHTD, k_BGSD, v_BGSD, is_causal=True, enable_gqa=True)
+    from torch.nn.attention.bias import causal_lower_right  # takes a second, which a CPU need not wait
+
     bias = causal_lower_right(n_queries, n_keys)
     return scaled_dot_product_attention(q_BHTD, k_BGSD, v_BGSD, attn_mask=bias, enable_gqa=True)
 
