@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -26,10 +27,10 @@ xgen.__main__.main()
 """
 
 
-def interrupted(*delays_s: float) -> tuple[int, str]:
+def interrupted(*delays_s: float, code: str = WAITING) -> tuple[int, str]:
     """The exit code and stderr of `xgen tokens -`, interrupted after each of the delays."""
     pipe = subprocess.PIPE
-    command = [sys.executable, "-c", WAITING, "tokens", "-"]
+    command = [sys.executable, "-c", code, "tokens", "-"]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as waiting:
         assert waiting.stdin is not None
         assert waiting.stdout is not None
@@ -49,6 +50,24 @@ def test_ctrl_c_is_one_sentence_from_the_first_moment_on(delay_s: float) -> None
 
 def test_an_impatient_second_one_is_quiet() -> None:
     assert interrupted(0.8, 0.005, 0.005, 0.005) == (INTERRUPTED, f"{SENTENCE}\n")
+
+
+def test_an_import_that_swallows_exceptions_does_not_swallow_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(
+        "import time\ntry:\n    print('here', flush=True)\n    time.sleep(60)\n"
+        "except BaseException:\n    pass\n"
+    )
+    code = f"""
+import sys
+import xgen.__main__
+import xgen.cli.app
+def load():
+    sys.path.append({str(tmp_path)!r})
+    import sleeper
+xgen.cli.app.main = load
+xgen.__main__.main()
+"""
+    assert interrupted(0.05, code=code) == (INTERRUPTED, f"{SENTENCE}\n")
 
 
 def test_every_way_in_leads_here() -> None:

@@ -10,6 +10,7 @@ import os
 
 TYPE_CHECKING = False  # that of `typing` takes milliseconds to import
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import NoReturn
 
 INTERRUPTED = 130
@@ -21,24 +22,31 @@ def main() -> NoReturn:
     try:
         import signal
 
-        is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so under `nohup`
-        if is_heard:
-            signal.signal(signal.SIGINT, _leave)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not so under `nohup`
+            signal.signal(signal.SIGINT, _interrupt)
         from xgen.cli.app import main as run
 
-        if is_heard:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         run()
     except KeyboardInterrupt:
         _leave()
 
 
-def _leave(*_: object) -> NoReturn:
-    """End at once: whoever is impatient would press Ctrl-C again while Python closes.
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but end at once where something is being imported, as torch is for seconds.
 
-    While the verbs load, this is what the signal calls: an exception that comes in a callback of the import
-    system is printed there and forgotten.
+    An exception that comes there may be printed and forgotten (in a callback of the import system) or abort
+    the process (in the C++ that torch begins with).
     """
+    outer = frame
+    while outer is not None:
+        if outer.f_code.co_filename.startswith("<frozen importlib"):
+            _leave()
+        outer = outer.f_back
+    raise KeyboardInterrupt
+
+
+def _leave() -> NoReturn:
+    """End without closing Python, which takes so long that the impatient press Ctrl-C again."""
     os.write(2, f"{SENTENCE}\n".encode())
     os._exit(INTERRUPTED)
 
