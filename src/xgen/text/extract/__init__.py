@@ -54,6 +54,8 @@ def open_documents(patterns: Sequence[str]) -> tuple[list[Document], list[str]]:
     documents: dict[str, Document] = {}
     skipped: list[str] = []
     for pattern in patterns:
+        if not pattern.strip():
+            raise BadDocument("FILE", "its name is empty", _WAY_OUT)
         path = Path(pattern)
         if pattern == "-" or path.is_file() or not (path.is_dir() or glob.has_magic(pattern)):
             if _key(pattern) not in documents:
