@@ -238,7 +238,8 @@ class Asker:
             return _answered_by(answer, span, best.candidate.n_tokens)
         written = self._write(question, passages, max_answer_tokens)
         n_prompt = written.n_prompt - (len(self._document_ids) if self.whole is not None else 0)
-        answer = replace(answer, prompt_tokens=answer.prompt_tokens + n_prompt)
+        n_prompt += answer.prompt_tokens
+        answer = replace(answer, prompt_tokens=n_prompt, answer_tokens=written.n_tokens)
         overruled = not written.declined or (judged.right_share or 0) >= GOOD_SHARE
         if written.text is None or written.text == span.text:
             return _answered_by(answer, span, written.n_tokens) if overruled else answer
@@ -253,7 +254,6 @@ class Asker:
             unsupported=unsupported,
             evidence=None if says_it else span,
             cut=written.cut,
-            answer_tokens=written.n_tokens,
         )
 
     def _span(self, best: Evidence, right_share: float | None) -> Span:
