@@ -16,6 +16,7 @@ from xgen.bundle import Bundle
 from xgen.errors import TooLong, XgenError
 from xgen.read import ask as ask_module
 from xgen.read import free as free_module
+from xgen.read import trust
 from xgen.read.prompt import document_ids
 from xgen.read.quote import Candidate, Quoter
 from xgen.read.reader import Reader
@@ -199,8 +200,6 @@ def test_what_is_not_read_is_counted(reader: Reader) -> None:
 def test_the_measured_share_speaks_of_sentences_that_hold_the_span(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, says: Callable[[str], None]
 ) -> None:
-    from xgen.read import trust
-
     monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(True, 0.6))
     span = reader.ask(SURVEY, "Who led it?", quote=True).answer
     says(f"It was {span}, they say.")
@@ -216,8 +215,6 @@ def test_the_measured_share_speaks_of_sentences_that_hold_the_span(
 def test_a_share_is_claimed_for_the_languages_measured_only(
     tiny: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xgen.read import trust
-
     asked = []
     original = trust.judge
     monkeypatch.setattr(trust, "judge", lambda *words: asked.append(words) or original(*words))
@@ -227,11 +224,26 @@ def test_a_share_is_claimed_for_the_languages_measured_only(
     assert [words[3] for words in asked] == ["de", "en"]
 
 
-@pytest.mark.parametrize("limit", [1, 2, 5])
-def test_a_short_limit_does_not_hide_an_answer(reader: Reader, limit: int) -> None:
-    found = reader.ask(SURVEY, "Who led it?", quote=True, max_answer_tokens=limit)
-    assert found.answer
-    assert found.answer in SURVEY.text
+def test_a_short_limit_prefers_shorter_spans_and_hides_none(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, short = Candidate("led by Ada Moreau", -1.0, 9), Candidate("Ada Moreau", -9.0, 4)
+    for candidates, limit, expected in (
+        ([long, short], 24, long),
+        ([long, short], 4, short),
+        ([long], 4, long),
+    ):
+        monkeypatch.setattr(Quoter, "candidates", lambda *words, found=candidates: [found])
+        answer = reader.ask(SURVEY, "Who?", quote=True, how="whole", max_answer_tokens=limit)
+        assert answer.answer == expected.text
+        assert answer.answer_tokens == expected.n_tokens
+    monkeypatch.setattr(Quoter, "candidates", lambda *words: [[long, short]])
+    found_if_long = trust.Judgement(True, 0.5), trust.Judgement(False, 0.1)
+    judged = reader.prepare([SURVEY], "whole").asker.evidence(["Who?"])[0]
+    best = max(e.score for e in judged)
+    monkeypatch.setattr(trust, "judge", lambda m, w, value, lang: found_if_long[value < round(best, 4)])
+    answer = reader.ask(SURVEY, "Who?", quote=True, how="whole", max_answer_tokens=4)
+    assert (answer.answer, answer.right_share) == (long.text, 0.5)
 
 
 def test_a_document_read_whole_counts_once(reader: Reader) -> None:

@@ -218,9 +218,7 @@ class Asker:
     def _answer(
         self, question: str, evidence: Sequence[Evidence], quote: bool, max_answer_tokens: int
     ) -> Answer:
-        if quote:
-            evidence = [e for e in evidence if e.candidate.n_tokens <= max_answer_tokens] or evidence
-        best = max(evidence, key=lambda e: e.score, default=None)
+        best, judged = self._best(evidence)
         passages = self.passages(question)
         read = tuple(self.sources.citation(p.start, p.end) for p in passages) if self.whole is None else ()
         answer = Answer(
@@ -229,12 +227,14 @@ class Asker:
             prompt_tokens=sum({e.passage: e.n_prompt for e in evidence}.values()),
             read=read,
         )
-        language = self._language(best) if best else None
-        judged = trust.judge(self.bundle.card.name, self.way, answer.score, language)
         if best is None or not judged.found:
             return answer
         span = self._span(best, judged.right_share)
         if quote:
+            shorter, its = self._best([e for e in evidence if e.candidate.n_tokens <= max_answer_tokens])
+            if shorter is not None and its.found:
+                best, span = shorter, self._span(shorter, its.right_share)
+                answer = replace(answer, score=round(best.score, 4))
             return _answered_by(answer, span, best.candidate.n_tokens)
         written = self._write(question, passages, max_answer_tokens)
         n_prompt = written.n_prompt - (len(self._document_ids) if self.whole is not None else 0)
@@ -256,14 +256,19 @@ class Asker:
             cut=written.cut,
         )
 
+    def _best(self, evidence: Sequence[Evidence]) -> tuple[Evidence | None, trust.Judgement]:
+        """The evidence of the highest score, and what that score means for its document's language."""
+        best = max(evidence, key=lambda e: e.score, default=None)
+        language = None
+        if best is not None:
+            language = language_of(self.sources.documents[self.sources.index_at(best.start)].text)
+        value = round(best.score, 4) if best else 0.0
+        return best, trust.judge(self.bundle.card.name, self.way, value, language)
+
     def _span(self, best: Evidence, right_share: float | None) -> Span:
         place = sentence_around(self.sources.text, best.start, best.end)
         text = self.sources.text[best.start : best.end]
         return Span(text, right_share, self.sources.citation(*place))
-
-    def _language(self, evidence: Evidence) -> str | None:
-        """The language of the document that holds the evidence."""
-        return language_of(self.sources.documents[self.sources.index_at(evidence.start)].text)
 
     def _context(self, question: str, start: int, end: int, begin: int, stop: int) -> float:
         """The share of the question's words in `text[begin:stop]` around, not in, `text[start:end]`."""
