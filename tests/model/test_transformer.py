@@ -46,7 +46,7 @@ def test_against_transformers(case, theirs):
     ids = torch.randint(0, 211, (2, 77), generator=torch.Generator().manual_seed(1))
     expected = theirs(model)(ids).logits
     assert expected.std() > 0.5
-    torch.testing.assert_close(model.logits(model(ids)), expected, atol=2e-4, rtol=2e-4)
+    torch.testing.assert_close(model.logits(model(ids)), expected, atol=5e-4, rtol=5e-4)
 
 
 @pytest.mark.parametrize("case", ["grouped, tied", "seven a group, biases, tied"])
