@@ -1,0 +1,80 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from xgen.model.attention import attend_cpu
+from xgen.model.int8 import STEP, Int8Linear, add_int8, quantised
+from xgen.model.shape import Shape
+from xgen.model.transformer import Transformer
+
+
+def weights(n_out, n_in, seed=0):
+    return torch.randn(n_out, n_in, generator=torch.Generator().manual_seed(seed))
+
+
+@given(n_out=st.integers(1, 70), n_in=st.integers(1, 70), size=st.floats(1e-4, 1e4), seed=st.integers(0, 999))
+@settings(max_examples=100, deadline=None)
+def test_law_no_weight_moves_more_than_its_step(n_out, n_in, size, seed):
+    weight = weights(n_out, n_in, seed) * size
+    int8, scale = quantised(weight)
+    step = weight.abs().amax(1, keepdim=True) / 127
+    # half a step of rounding; a scale that bf16 rounds down cuts the largest by up to another half
+    assert ((int8 * scale.float()[:, None] - weight).abs() <= 1.01 * step).all()
+
+
+def test_a_row_of_zeros_stays_zero():
+    int8, scale = quantised(torch.zeros(2, 8))
+    assert not int8.any()
+    assert scale.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+@given(
+    n_rows=st.integers(1, 9), n_steps=st.integers(1, 4), n_out=st.integers(1, 100), seed=st.integers(0, 999)
+)
+@settings(max_examples=30, deadline=None)
+def test_law_few_rows_are_near_many_rows_exact(dtype, bias, n_rows, n_steps, n_out, seed):
+    """Up to max_rows through 8 bits; above, bit for bit the layer it was made from."""
+    n_in = n_steps * STEP
+    layer = nn.Linear(n_in, n_out, bias=bias).to(dtype)
+    ours = Int8Linear(layer.weight, layer.bias, max_rows=4)
+    x = weights(n_rows, n_in, seed).to(dtype)[None]
+    out, expected = ours(x), layer(x)
+    assert out.dtype == dtype
+    if n_rows > 4:
+        assert torch.equal(out, expected)
+    else:
+        assert (out - expected).float().norm() < 0.01 * (x.float().norm() * layer.weight.float().norm() + 1)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@torch.inference_mode()
+def test_a_model_with_8_bits_is_near_itself_and_shares_its_weights(tied):
+    torch.manual_seed(0)
+    shape = Shape(2, 128, 160, 4, 2, 32, 211, 8192, 1e6, 1e-6, tied, True)
+    model = Transformer(shape, attend_cpu).eval()
+    ids = torch.randint(0, 211, (1, 4))
+    many = torch.randint(0, 211, (1, 9))
+    before, before_many = model.logits(model(ids)), model.logits(model(many))
+    places = {p.data_ptr() for p in model.parameters()}
+    add_int8(model, max_rows=4)
+    assert {p.data_ptr() for p in model.parameters()} == places
+    assert torch.equal(model.logits(model(many)), before_many)
+    after = model.logits(model(ids))
+    assert 0 < (after - before).norm() / before.norm() < 0.02
+    assert isinstance(model.head, Int8Linear)
+
+
+@torch.inference_mode()
+def test_odd_widths_are_left_alone():
+    """The kernel would read what lies behind the weights."""
+    with pytest.raises(ValueError, match="multiple of 32"):
+        Int8Linear(torch.zeros(3, 33), None, max_rows=4)
+    model = Transformer(Shape(1, 48, 64, 3, 1, 16, 99, 8192, tied_head=True), attend_cpu).eval()
+    add_int8(model, max_rows=4)
+    kinds = {name for name, module in model.named_modules() if isinstance(module, Int8Linear)}
+    assert kinds == {"layers.0.down"}
+    assert model.head is None
