@@ -10,7 +10,6 @@ import torch
 from xgen import bundle as bundle_module
 from xgen.bundle import load, pull
 from xgen.cards import CARDS, Card
-from xgen.engine.machine import compute_dtype
 from xgen.errors import BadModel, NotPulled, XgenError
 from xgen.formats.folder import load_weights, read_shape
 from xgen.text.chat import Message
@@ -174,20 +173,6 @@ def test_more_ids_than_rows_are_refused(tiny_folder: Path) -> None:
     (tiny_folder / "config.json").write_text(json.dumps(table | {"vocab_size": 290}))
     with pytest.raises(BadModel, match=f"{N_TOKENS} ids for 290 rows"):
         load(tiny_folder, **FP32)
-
-
-@pytest.mark.parametrize("faster", [torch.bfloat16, torch.float32])
-def test_the_faster_type_is_taken(faster: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xgen.engine.machine._product_s", lambda dtype: 1.0 if dtype == faster else 2.0)
-    assert compute_dtype(torch.device("cpu")) == faster
-
-
-@pytest.mark.parametrize(("capability", "dtype"), [((9, 0), torch.bfloat16), ((7, 5), torch.float16)])
-def test_a_card_without_bf16_takes_fp16(
-    capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert compute_dtype(torch.device("cuda")) == dtype
 
 
 def test_a_bundle_is_not_changed_by_accident(tiny_folder: Path) -> None:
