@@ -35,7 +35,7 @@ N_PASSAGES = 3
 GOOD_SHARE = 0.5
 """Measured share of right spans from which the evidence answers although the model declines to."""
 
-N_BEAMS = 16
+N_BEAMS = 5
 NEAR_CHARACTERS = 60
 MAX_QUESTION_TOKENS = 512
 LONGEST_SPAN_TOKENS = 24
