@@ -18,8 +18,9 @@ def machine(device: "torch.device") -> dict[str, str | int]:
     known: dict[str, str | int] = {"torch": torch.__version__, "python": platform.python_version()}
     if device.type == "cuda":
         return {"gpu": torch.cuda.get_device_name(device), **known}
-    capability = torch.backends.cpu.get_cpu_capability()
-    return {"cpu": _processor(), "capability": capability, "threads": torch.get_num_threads(), **known}
+    from xgen.engine.machine import processor
+
+    return {"cpu": processor(), "threads": torch.get_num_threads(), **known}
 
 
 def commit(root: Path) -> str:
@@ -46,12 +47,3 @@ def commit(root: Path) -> str:
 def now() -> str:
     """Date and time, UTC, to the minute."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _processor() -> str:
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

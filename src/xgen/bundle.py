@@ -14,12 +14,13 @@ import torch
 
 from xgen.cards import CARDS, Card, Source, card, read_card
 from xgen.download import fetch
-from xgen.engine.machine import compute_dtype
+from xgen.engine.machine import Choice, choice_for
 from xgen.errors import BadModel, NotPulled, XgenError
 from xgen.files import model_folder
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
 from xgen.formats.gguf import convert
 from xgen.model.attention import attend_for
+from xgen.model.int8 import add_int8
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -95,13 +96,14 @@ def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") 
     """Load a pulled model by name, or any Llama or Qwen2 folder, ready to generate.
 
     `device` is "auto" (a CUDA device if there is one, else the CPU), "cpu", "cuda" or "cuda:1";
-    `dtype` is "auto" (what the device computes fastest), "bf16", "fp16" or "fp32". Weights in the
-    stored type stay mapped to the file on a CPU. Raises NotPulled for a known model that is not on
+    `dtype` is "auto" (what the device computes fastest, on a CPU with 8-bit weights for passes of few
+    rows where they pay), "bf16", "fp16" or "fp32" (that and nothing else). Weights in the stored type
+    stay mapped to the file on a CPU. Raises NotPulled for a known model that is not on
     disk, BadModel for an unknown or damaged one, XgenError for a device or type that is not there.
     """
     folder = _find(name_or_folder)
     place = _device(device)
-    kind = compute_dtype(place) if dtype == "auto" else _dtype(dtype)
+    choice = choice_for(place) if dtype == "auto" else Choice(_dtype(dtype), 0, {})
     shape = read_shape(folder / CONFIG_FILE)
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.vocab_size > shape.vocab_size:
@@ -113,11 +115,11 @@ def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") 
         card=read_card(folder),
         folder=folder,
         shape=shape,
-        model=_model(folder, shape, place, kind),
+        model=_model(folder, shape, place, choice),
         tokenizer=tokenizer,
         template=ChatTemplate.from_folder(folder),
         device=place,
-        dtype=kind,
+        dtype=choice.dtype,
         end_ids=end_ids,
         hidden_ids=frozenset(nameless) - end_ids,
     )
@@ -181,16 +183,19 @@ def _dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _model(folder: Path, shape: Shape, device: torch.device, dtype: torch.dtype) -> Transformer:
+def _model(folder: Path, shape: Shape, device: torch.device, choice: Choice) -> Transformer:
     weights = load_weights(folder, shape)
     with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
         model = Transformer(shape, attend_for(device))
     try:
-        placed = {name: tensor.to(device, dtype) for name, tensor in weights.items()}
+        placed = {name: tensor.to(device, choice.dtype) for name, tensor in weights.items()}
     except torch.OutOfMemoryError as error:
-        needed = f"{shape.weight_bytes(dtype.itemsize) / 1e6:,.0f} MB of weights do not fit on {device}"
+        needed = (
+            f"{shape.weight_bytes(choice.dtype.itemsize) / 1e6:,.0f} MB of weights do not fit on {device}"
+        )
         raise XgenError(str(folder), needed, "use a smaller model, or the CPU") from error
     model.load_state_dict(placed, assign=True)
+    add_int8(model, choice.int8_rows)
     return model.requires_grad_(False).eval()
 
 

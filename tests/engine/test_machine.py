@@ -16,7 +16,7 @@ def times(monkeypatch, seconds):
 @pytest.mark.parametrize("faster", [BF16, FP32])
 def test_the_faster_type_is_taken(faster, monkeypatch):
     times(monkeypatch, {kind: lambda n, s=1 + (kind != faster): s for kind in (BF16, FP32, INT8)})
-    assert machine.choose(CPU).dtype == machine.compute_dtype(CPU) == faster
+    assert machine.choose(CPU).dtype == faster
 
 
 @pytest.mark.parametrize(("slower_from", "rows"), [(1, 0), (4, 1), (16, 4), (17, 16)])
@@ -47,3 +47,48 @@ def test_this_machine_decides_by_itself():
 def test_a_card_without_bf16_takes_fp16(capability, dtype, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert machine.choose(torch.device("cuda")) == machine.Choice(dtype, 0, {})
+
+
+@pytest.fixture
+def trials(monkeypatch, tmp_path):
+    """How often this machine was tried; its choices are kept in a folder of their own."""
+    monkeypatch.setenv("XGEN_HOME", str(tmp_path))
+    times(monkeypatch, {BF16: lambda n: 1, FP32: lambda n: 2, INT8: lambda n: 0.5 + (n > 4)})
+    calls, original = [], machine.choose
+    monkeypatch.setattr(machine, "choose", lambda *words: calls.append(words) or original(*words))
+    return calls
+
+
+def test_a_machine_is_tried_once(trials, tmp_path):
+    first = machine.choice_for(CPU)
+    assert (first.dtype, first.int8_rows) == (BF16, 4)
+    assert machine.choice_for(CPU) == first
+    assert len(trials) == 1
+    assert machine.choice_for(CPU, FP32).dtype == FP32
+    assert machine.choice_for(CPU, anew=True) == first
+    assert len(trials) == 3
+
+
+def test_another_machine_is_tried_anew(trials, monkeypatch):
+    machine.choice_for(CPU)
+    monkeypatch.setattr(machine, "processor", lambda: "another one (AVX2)")
+    machine.choice_for(CPU)
+    assert len(trials) == 2
+
+
+@pytest.mark.parametrize("damage", ["", "no json", "[]", '{"x": 1}', '{"x": {"dtype": "no_type"}}'])
+def test_a_damaged_choice_is_made_anew(trials, damage, tmp_path):
+    first = machine.choice_for(CPU)
+    (tmp_path / "machine.json").write_text(damage)
+    assert machine.choice_for(CPU) == first
+    assert machine.choice_for(CPU) == first
+    assert len(trials) == 2
+
+
+def test_a_disk_that_is_full_costs_the_next_trial_only(trials, monkeypatch):
+    def full(*words):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(machine, "write_whole", full)
+    assert machine.choice_for(CPU) == machine.choice_for(CPU)
+    assert len(trials) == 2

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from xgen.cli.bench import bench
 from xgen.cli.cache import cache
 from xgen.cli.chat import chat
 from xgen.cli.models import models
@@ -23,7 +24,7 @@ from xgen.errors import NoRoom, XgenError
 from xgen.show import note
 
 BAD_INPUT = 2
-VERBS = (read, chat, tokens, models, pull, cache)
+VERBS = (read, chat, tokens, models, pull, cache, bench)
 
 # Some versions of typer hold click within themselves, others import it; this is the class of either.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]

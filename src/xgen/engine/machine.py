@@ -1,11 +1,19 @@
 """What this machine computes fastest."""
 
+import json
+import platform
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from xgen.errors import XgenError
+from xgen.files import cache_folder, write_whole
 
 MANY_ROWS = 128
 """Rows by which the type is chosen: a prefill has at least so many."""
@@ -31,8 +39,7 @@ def choose(device: torch.device, dtype: torch.dtype | None = None) -> Choice:
 
     A GPU takes bf16, or fp16 if its hardware has none (before Ampere). CPUs differ by more than ten
     times either way (with AVX-512 or AMX bf16 products are twice as fast as fp32, with AVX2 seven
-    times slower), and in where 8-bit weights cease to pay, so both are timed, in
-    half a second.
+    times slower), and in where 8-bit weights cease to pay, so both are timed, in half a second.
     """
     if device.type == "cuda":
         has_bf16 = torch.cuda.get_device_capability(device)[0] >= 8
@@ -52,9 +59,51 @@ def choose(device: torch.device, dtype: torch.dtype | None = None) -> Choice:
     return Choice(dtype, int8_rows, seconds)
 
 
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """The type to hold the weights in on `device`."""
-    return choose(device).dtype
+def choice_for(device: torch.device, dtype: torch.dtype | None = None, anew: bool = False) -> Choice:
+    """What `choose` says, from the cache folder if this machine was tried before and not `anew`."""
+    if device.type == "cuda":
+        return choose(device, dtype)
+    path = cache_folder() / "machine.json"
+    key = (
+        f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {dtype or 'any'} type"
+    )
+    known = _known(path)
+    if key not in known or anew:
+        choice = choose(device, dtype)
+        name = str(choice.dtype).removeprefix("torch.")
+        known[key] = {"dtype": name, "int8_rows": choice.int8_rows, "seconds": choice.seconds}
+        with suppress(OSError, XgenError):  # a disk that is full costs half a second the next time
+            write_whole(path, json.dumps(known, indent=1).encode())
+    return _choice(known[key])
+
+
+def processor() -> str:
+    """The processor by name, with the best instructions that torch uses on it."""
+    described, name = Path("/proc/cpuinfo"), ""
+    if described.exists():
+        lines = described.read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    name = name or platform.processor() or platform.machine()
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """The choices kept in a file; none where it cannot be read as such."""
+    try:
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for entry in known.values():
+            _choice(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return known
+
+
+def _choice(entry: dict[str, Any]) -> Choice:
+    """A choice as it is kept; raises KeyError, TypeError or ValueError for what is none."""
+    kinds = {
+        str(kind).removeprefix("torch."): kind for kind in (torch.bfloat16, torch.float16, torch.float32)
+    }
+    return Choice(kinds[entry["dtype"]], int(entry["int8_rows"]), dict(entry["seconds"]))
 
 
 def _product_s(n_rows: int, dtype: torch.dtype) -> float:
