@@ -14,7 +14,7 @@ import torch
 
 from xgen.cards import CARDS, Card, Source, card, read_card
 from xgen.download import fetch
-from xgen.engine.machine import Choice, choice_for
+from xgen.engine.machine import Choice, Clock, choice_for, leave_busy_cores
 from xgen.errors import BadModel, NotPulled, XgenError
 from xgen.files import model_folder
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
@@ -101,6 +101,7 @@ def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") 
     stay mapped to the file on a CPU. Raises NotPulled for a known model that is not on
     disk, BadModel for an unknown or damaged one, XgenError for a device or type that is not there.
     """
+    started = Clock.now()
     folder = _find(name_or_folder)
     place = _device(device)
     choice = choice_for(place) if dtype == "auto" else Choice(_dtype(dtype), 0, {})
@@ -111,11 +112,15 @@ def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") 
         raise BadModel(str(folder), what, "bring the folder again")
     end_ids = _end_ids(folder, shape)
     nameless = (i for i in range(shape.vocab_size) if not tokenizer.token_bytes(i))
+    n_threads = torch.get_num_threads()
+    model = _model(folder, shape, place, choice)
+    if place.type == "cpu" and leave_busy_cores(started) < n_threads:
+        note(f"other programs keep cores busy: computing on {torch.get_num_threads()} of {n_threads}")
     return Bundle(
         card=read_card(folder),
         folder=folder,
         shape=shape,
-        model=_model(folder, shape, place, choice),
+        model=model,
         tokenizer=tokenizer,
         template=ChatTemplate.from_folder(folder),
         device=place,

@@ -1,4 +1,7 @@
 import dataclasses
+import os
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,3 +95,33 @@ def test_a_disk_that_is_full_costs_the_next_trial_only(trials, monkeypatch):
     monkeypatch.setattr(machine, "write_whole", full)
     assert machine.choice_for(CPU) == machine.choice_for(CPU)
     assert len(trials) == 2
+
+
+@pytest.mark.parametrize(
+    ("all_cores", "own", "threads"), [(0, 0, 4), (4, 4, 4), (1.4, 1, 4), (1.6, 1, 3), (3, 1, 2), (8, 0, 1)]
+)
+def test_cores_that_others_use_are_left_to_them(all_cores, own, threads, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    asked = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    before = machine.Clock(10.0, 100.0, 5.0)
+    monkeypatch.setattr(machine.Clock, "now", lambda: machine.Clock(11.0, 100.0 + all_cores, 5.0 + own))
+    assert machine.leave_busy_cores(before) == threads
+    assert asked == ([threads] if threads < 4 else [])
+    asked.clear()
+    assert machine.leave_busy_cores(None) == 4
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert machine.leave_busy_cores(before) == 4
+    assert asked == []
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system does not tell what its cores do")
+def test_own_work_is_not_taken_for_a_neighbours():
+    before = machine.Clock.now()
+    until = time.perf_counter() + 0.3
+    while time.perf_counter() < until:
+        pass
+    after = machine.Clock.now()
+    assert 0.2 < after.own - before.own < 0.5
+    assert 0 <= after.others_since(before) < os.cpu_count()

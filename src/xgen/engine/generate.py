@@ -10,7 +10,7 @@ from xgen.engine.cache import Cache
 from xgen.engine.speculate import Lookup
 from xgen.model.transformer import Transformer
 
-CHUNK = 512
+CHUNK = 1024
 """Tokens a prefill takes at once: enough rows for fast products, few enough for a smooth bar."""
 
 

@@ -1,6 +1,7 @@
 """What this machine computes fastest."""
 
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -75,6 +76,51 @@ def choice_for(device: torch.device, dtype: torch.dtype | None = None, anew: boo
         with suppress(OSError, XgenError):  # a disk that is full costs half a second the next time
             write_whole(path, json.dumps(known, indent=1).encode())
     return _choice(known[key])
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds at a moment: of the clock, of all cores at work, of this process."""
+
+    wall: float
+    all_cores: float
+    own: float
+
+    @classmethod
+    def now(cls) -> "Clock | None":
+        """This moment, where the system tells what its cores do (Linux), else None."""
+        try:
+            fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+            user, nice, system, _, _, irq, softirq, *_ = map(int, fields)
+            ticks = os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, AttributeError):
+            return None
+        times = os.times()
+        return cls(
+            time.perf_counter(),
+            (user + nice + system + irq + softirq) / ticks,
+            times.user + times.system + times.children_user + times.children_system,
+        )
+
+    def others_since(self, before: "Clock") -> float:
+        """How many cores other programs kept busy on average."""
+        elapsed = max(self.wall - before.wall, 1e-3)
+        return max(0.0, (self.all_cores - before.all_cores - self.own + before.own) / elapsed)
+
+
+def leave_busy_cores(before: Clock | None) -> int:
+    """Compute on the cores that others left idle since `before`, on one at least; returns how many.
+
+    Threads that wait for each other wait for the neighbour too: two beside one endless loop are slower
+    than one. A number that the user has set (OMP_NUM_THREADS) stays.
+    """
+    n_threads, now = torch.get_num_threads(), Clock.now()
+    if before is None or now is None or "OMP_NUM_THREADS" in os.environ:
+        return n_threads
+    n_free = max(1, n_threads - round(now.others_since(before)))
+    if n_free < n_threads:
+        torch.set_num_threads(n_free)
+    return n_free
 
 
 def processor() -> str:
