@@ -3,6 +3,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from xgen import bundle as bundle_module
 from xgen.bundle import load, pull
 from xgen.cards import CARDS, Card
+from xgen.engine import machine
 from xgen.errors import BadModel, NotPulled, XgenError
 from xgen.formats.folder import load_weights, read_shape
 from xgen.text.chat import Message
@@ -178,3 +180,60 @@ def test_more_ids_than_rows_are_refused(tiny_folder: Path) -> None:
 def test_a_bundle_is_not_changed_by_accident(tiny_folder: Path) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load(tiny_folder, **FP32).folder = Path()  # type: ignore[misc]
+
+
+@pytest.fixture
+def four_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A machine on which 8-bit weights pay for four rows; grows with each making of such weights."""
+    choice = machine.Choice(torch.bfloat16, 4, {})
+    monkeypatch.setattr(bundle_module, "choice_for", lambda device: choice)
+    made: list[int] = []
+    original = bundle_module.int8_weights
+    monkeypatch.setattr(bundle_module, "int8_weights", lambda model: made.append(1) or original(model))
+    return made
+
+
+def test_8_bit_weights_are_made_once_and_kept_beside_the_others(
+    tiny_folder: Path, four_rows: list[int]
+) -> None:
+    ids = torch.tensor([[5, 9, 100]])
+    plain = load(tiny_folder, device="cpu", dtype="bf16")
+    assert four_rows == []
+    first, again = (load(tiny_folder, device="cpu") for _ in range(2))
+    assert len(four_rows) == 1
+    with torch.inference_mode():
+        one, other, exact = (b.model.logits(b.model(ids)) for b in (first, again, plain))
+    assert torch.equal(one, other)
+    assert 0 < (one - exact).norm() / exact.norm() < 0.05
+    assert first.identity == plain.identity
+    assert not list(tiny_folder.glob(".*"))
+
+
+@pytest.mark.parametrize("damage", ["weights", "kept", "cut"])
+def test_8_bit_weights_of_others_or_damaged_are_made_anew(
+    tiny_folder: Path, four_rows: list[int], damage: str
+) -> None:
+    load(tiny_folder, device="cpu")
+    kept, weights = tiny_folder / "int8" / "model.safetensors", tiny_folder / "model.safetensors"
+    if damage == "weights":
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+    else:
+        kept.write_bytes(b"no such file" if damage == "kept" else kept.read_bytes()[:-1])
+    load(tiny_folder, device="cpu")
+    load(tiny_folder, device="cpu")
+    assert len(four_rows) == 2
+
+
+def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(
+    tiny_folder: Path, four_rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*words: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bundle_module, "save_file", full)
+    for _ in range(2):
+        load(tiny_folder, device="cpu")
+    assert len(four_rows) == 2
+    assert not (tiny_folder / "int8").exists()

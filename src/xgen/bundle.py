@@ -4,23 +4,25 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from xgen.cards import CARDS, Card, Source, card, read_card
 from xgen.download import fetch
 from xgen.engine.machine import Choice, Clock, choice_for, leave_busy_cores
 from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.files import model_folder
-from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
+from xgen.files import model_folder, whole_folder
+from xgen.formats.folder import CONFIG_FILE, WEIGHTS_FILE, load_weights, read_json, read_shape
 from xgen.formats.gguf import convert
 from xgen.model.attention import attend_for
-from xgen.model.int8 import add_int8
+from xgen.model.int8 import add_int8, int8_weights
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -29,6 +31,8 @@ from xgen.text.tokenizer import Tokenizer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 GENERATION_FILE = "generation_config.json"
+INT8_FORM = 1
+"""Of the 8-bit copies on the disk; those of another form are made anew."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +55,22 @@ class Bundle:
 
     @cached_property
     def identity(self) -> str:
-        """Tells these weights in this type from all others, without reading them all.
-
-        By the shape, and by the sizes, times and first and last megabytes of the files.
-        """
-        digest = hashlib.sha256(f"{self.dtype} {self.shape}".encode())
-        for path in sorted(self.folder.glob("*.safetensors")):
-            stat = path.stat()
-            digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(1 << 20))
-                file.seek(max(0, stat.st_size - (1 << 20)))
-                digest.update(file.read(1 << 20))
+        """Tells these weights in this type from all others, without reading them all."""
+        digest = hashlib.sha256(f"{self.dtype} {self.shape} {weights_identity(self.folder)}".encode())
         return digest.hexdigest()
+
+
+def weights_identity(folder: Path) -> str:
+    """Tells the weights of a folder from others: by sizes, times and the files' first and last megabytes."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        stat = path.stat()
+        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 20))
+            file.seek(max(0, stat.st_size - (1 << 20)))
+            digest.update(file.read(1 << 20))
+    return digest.hexdigest()
 
 
 def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
@@ -200,8 +207,24 @@ def _model(folder: Path, shape: Shape, device: torch.device, choice: Choice) -> 
         )
         raise XgenError(str(folder), needed, "use a smaller model, or the CPU") from error
     model.load_state_dict(placed, assign=True)
-    add_int8(model, choice.int8_rows)
+    if choice.int8_rows:
+        add_int8(model, choice.int8_rows, _int8_weights(folder, model))
     return model.requires_grad_(False).eval()
+
+
+def _int8_weights(folder: Path, model: Transformer) -> dict[str, torch.Tensor]:
+    """The 8-bit copies of the weights: mapped from beside them, where they are made and kept at first."""
+    path = folder / "int8" / WEIGHTS_FILE
+    of = f"{INT8_FORM} {weights_identity(folder)}"
+    with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+        if (file.metadata() or {}).get("of") == of:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    made = int8_weights(model)
+    shutil.rmtree(path.parent, ignore_errors=True)
+    # a disk that is full or not ours costs a second or two at each start
+    with suppress(SafetensorError, OSError, XgenError), whole_folder(path.parent) as draft:
+        save_file(made, draft / WEIGHTS_FILE, {"of": of})
+    return made
 
 
 def _end_ids(folder: Path, shape: Shape) -> frozenset[int]:

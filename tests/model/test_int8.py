@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xgen.model.attention import attend_cpu
-from xgen.model.int8 import STEP, Int8Linear, add_int8, quantised
+from xgen.model.int8 import STEP, Int8Linear, add_int8, int8_weights, quantised
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 
@@ -40,7 +40,7 @@ def test_law_few_rows_are_near_many_rows_exact(dtype, bias, n_rows, n_steps, n_o
     """Up to max_rows through 8 bits; above, bit for bit the layer it was made from."""
     n_in = n_steps * STEP
     layer = nn.Linear(n_in, n_out, bias=bias).to(dtype)
-    ours = Int8Linear(layer.weight, layer.bias, max_rows=4)
+    ours = Int8Linear(layer, *quantised(layer.weight.detach()), max_rows=4)
     x = weights(n_rows, n_in, seed).to(dtype)[None]
     out, expected = ours(x), layer(x)
     assert out.dtype == dtype
@@ -60,7 +60,7 @@ def test_a_model_with_8_bits_is_near_itself_and_shares_its_weights(tied):
     many = torch.randint(0, 211, (1, 9))
     before, before_many = model.logits(model(ids)), model.logits(model(many))
     places = {p.data_ptr() for p in model.parameters()}
-    add_int8(model, max_rows=4)
+    add_int8(model, 4, int8_weights(model))
     assert {p.data_ptr() for p in model.parameters()} == places
     assert torch.equal(model.logits(model(many)), before_many)
     after = model.logits(model(ids))
@@ -72,9 +72,15 @@ def test_a_model_with_8_bits_is_near_itself_and_shares_its_weights(tied):
 def test_odd_widths_are_left_alone():
     """The kernel would read what lies behind the weights."""
     with pytest.raises(ValueError, match="multiple of 32"):
-        Int8Linear(torch.zeros(3, 33), None, max_rows=4)
+        Int8Linear(nn.Linear(33, 3), *quantised(torch.zeros(3, 33)), max_rows=4)
     model = Transformer(Shape(1, 48, 64, 3, 1, 16, 99, 8192, tied_head=True), attend_cpu).eval()
-    add_int8(model, max_rows=4)
+    add_int8(model, 4, int8_weights(model))
     kinds = {name for name, module in model.named_modules() if isinstance(module, Int8Linear)}
     assert kinds == {"layers.0.down"}
     assert model.head is None
+
+
+def test_8_bits_of_another_model_are_refused():
+    small, large = (Transformer(Shape(1, 64, 64, 2, 1, 32, n, 8192, tied_head=True)) for n in (99, 120))
+    with pytest.raises(ValueError, match="the 8-bit weights of head have another shape"):
+        add_int8(large, 4, int8_weights(small))

@@ -24,16 +24,12 @@ class Int8Linear(nn.Linear):
     weight_int8_NK: Tensor
     scale_N: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, max_rows: int) -> None:
-        n_out, n_in = weight.shape
-        if n_in % STEP:
-            raise ValueError(f"{n_in} inputs are not a multiple of {STEP}")
-        super().__init__(n_in, n_out, bias=bias is not None, device="meta")
-        self.weight = nn.Parameter(weight, requires_grad=False)  # the same memory
-        if bias is not None:
-            self.bias = nn.Parameter(bias, requires_grad=False)
+    def __init__(self, layer: nn.Linear, int8_NK: Tensor, scale_N: Tensor, max_rows: int) -> None:
+        if layer.in_features % STEP:
+            raise ValueError(f"{layer.in_features} inputs are not a multiple of {STEP}")
+        super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias  # the same memory
         self.max_rows = max_rows
-        int8_NK, scale_N = quantised(weight.detach())
         self.register_buffer("weight_int8_NK", int8_NK, persistent=False)
         self.register_buffer("scale_N", scale_N, persistent=False)
 
@@ -59,19 +55,35 @@ def quantised(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
     return int8_NK, scale_N1[:, 0]
 
 
-def add_int8(model: Transformer, max_rows: int) -> None:
+def int8_weights(model: Transformer) -> dict[str, Tensor]:
+    """The 8-bit copies that `add_int8` takes: NAME.int8 and NAME.scale of every linear map and the head."""
+    found = {}
+    for name, layer in _layers(model).items():
+        found[f"{name}.int8"], found[f"{name}.scale"] = quantised(layer.weight.detach())
+    return found
+
+
+def add_int8(model: Transformer, max_rows: int, weights: dict[str, Tensor]) -> None:
     """Give the linear maps of `model`, and its vocabulary's matrix, 8-bit weights for few rows.
 
-    For inference on a CPU, once the weights are loaded; they stay as and where they are, the copy takes
-    a byte for each. Up to `max_rows` tokens pass through the copy (0: nothing is done, see
-    engine/machine.py). Maps of odd widths are left alone. A tied head becomes a module of its own
-    over the embedding's weight, so the model's state dict has one name more.
+    For inference on a CPU, once the weights are loaded; they stay as and where they are. `weights` are
+    `int8_weights(model)`, up to `max_rows` tokens pass through them (see engine/machine.py). Maps of odd
+    widths are left alone. A tied head becomes a module of its own over the embedding's weight, so the
+    model's state dict has one name more. Raises KeyError or ValueError for weights of another model.
     """
-    if not max_rows:
-        return
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.Linear) and child.in_features % STEP == 0:
-                setattr(module, name, Int8Linear(child.weight, child.bias, max_rows))
-    if model.head is None and model.shape.d_model % STEP == 0:
-        model.head = Int8Linear(model.embedding.weight, None, max_rows)
+    for name, layer in _layers(model).items():
+        int8_NK, scale_N = weights[f"{name}.int8"], weights[f"{name}.scale"]
+        if int8_NK.shape != layer.weight.shape or scale_N.shape != layer.weight.shape[:1]:
+            raise ValueError(f"the 8-bit weights of {name} have another shape")
+        parent, _, own_name = name.rpartition(".")
+        setattr(model.get_submodule(parent), own_name, Int8Linear(layer, int8_NK, scale_N, max_rows))
+
+
+def _layers(model: Transformer) -> dict[str, nn.Linear]:
+    """The maps that can have 8-bit weights; a tied head among them, as a map of its own."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    if model.head is None:
+        n_out, n_in = model.embedding.weight.shape
+        layers["head"] = nn.Linear(n_in, n_out, bias=False, device="meta")
+        layers["head"].weight = model.embedding.weight
+    return {name: layer for name, layer in layers.items() if layer.in_features % STEP == 0}
