@@ -26,6 +26,7 @@ from development import development_sets
 from metrics import score
 
 from xgen.files import write_whole
+from xgen.read.ask import MOST_BEAMS
 from xgen.read.trust import Signals
 from xgen.text.document import Document
 
@@ -44,6 +45,7 @@ class Asked:
 
     document: str
     row: str  # with its language, such as "en alone"
+    beams: int
     answerable: bool
     signals: np.ndarray[Any, np.dtype[np.float64]]
     f1: np.ndarray[Any, np.dtype[np.float64]]
@@ -75,12 +77,14 @@ def collect(options: argparse.Namespace) -> None:
             for row in options.rows.split(","):
                 for case in cases_of(found, row, options.limit, count):
                     asker = reader.prepare([Document("dev", case.text)], options.read).asker
+                    asker.n_beams = options.beams or asker.n_beams
                     n_at_once = 8 if options.read == "select" else 1
                     for begin in range(0, len(case.asked), n_at_once):
                         for line in _candidates(
                             asker, case.asked[begin : begin + n_at_once], found.lang, row
                         ):
                             line.update(model=reader.bundle.card.name, way=options.read, lang=found.lang)
+                            line.update(beams=asker.n_beams)
                             out.write(json.dumps(line, ensure_ascii=False) + "\n")
                         out.flush()
 
@@ -113,6 +117,7 @@ def load_signals(files: Sequence[Path]) -> dict[tuple[str, str], list[Asked]]:
         asked = Asked(
             line["document"],
             f"{line['lang']} {line['row']}",
+            line["beams"],
             line["answerable"],
             signals,
             np.array([c["f1"] for c in found]),
@@ -177,7 +182,9 @@ def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
     threshold = float(np.quantile([value for value, _ in answerable], FALSE_ALARMS))
     edges, right = bands(scored)
     rows = sorted({a.row for a in asked if a.answerable})
+    (beams,) = {a.beams for a in asked}  # weights fit the candidates of one search
     return {
+        "beams": beams,
         "weights": [round(float(w), 4) for w in weights],
         "bias": round(bias, 4),
         "threshold": round(threshold, 4),
@@ -239,6 +246,7 @@ def main(arguments: Sequence[str]) -> None:
     verb.add_argument("--read", choices=("select", "whole"), default="select")
     verb.add_argument("--rows", default=",".join(ROWS))
     verb.add_argument("--lang", default="en")
+    verb.add_argument("--beams", type=int, choices=range(1, MOST_BEAMS + 1), metavar="N")
     verb.add_argument("--limit", type=int)
     verb.add_argument("--out", type=Path, required=True)
     verb.set_defaults(run=collect)

@@ -21,7 +21,7 @@ def made(n_questions: int, seed: int = 0) -> list[Asked]:
         signals = random.normal(size=(6, N))
         answerable = index % 4 != 0
         f1 = 1 / (1 + np.exp(-3 * signals[:, 0])) if answerable else np.zeros(6)
-        asked.append(Asked(f"d{index // 2}", "en alone", answerable, signals, f1))
+        asked.append(Asked(f"d{index // 2}", "en alone", 5, answerable, signals, f1))
     return asked
 
 
@@ -55,7 +55,7 @@ def test_the_best_candidate_and_none():
     top = int(asked.signals[:, 0].argmax())
     assert f1 == asked.f1[top]
     assert value == pytest.approx(1 / (1 + np.exp(-asked.signals[top, 0])))
-    assert best(Asked("d", "r", False, np.zeros((0, N)), np.zeros(0)), weights, 0.0) == (0.0, 0.0)
+    assert best(Asked("d", "r", 5, False, np.zeros((0, N)), np.zeros(0)), weights, 0.0) == (0.0, 0.0)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=calibrate.N_BANDS, max_size=80))
@@ -77,6 +77,7 @@ def test_false_alarms_are_what_was_asked_for(tmp_path, capsys):
             "model": "m",
             "way": "select",
             "lang": "en",
+            "beams": 5,
             "row": "alone",
             "document": asked.document,
             "answerable": asked.answerable,

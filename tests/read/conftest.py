@@ -27,7 +27,7 @@ def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing a random model writes is worth much; here it is enough."""
     measured = {"absent_questions": 9, "f1": {"en alone": 0.5}}
     entry = {"weights": [0.1] * 9, "bias": 0.0, "threshold": 0.0, "edges": [], "right": [0.5]}
-    entry["measured"] = measured
+    entry |= {"measured": measured, "beams": 16}
     monkeypatch.setattr(trust, "_calibration", lambda: {trust.UNMEASURED: {"select": entry, "whole": entry}})
 
 

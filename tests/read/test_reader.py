@@ -272,7 +272,8 @@ def test_passages_read_are_given_with_their_places(reader: Reader) -> None:
     assert reader.ask(SURVEY, "When?", how="whole").read == ()
 
 
-def test_a_low_score_means_not_found(tiny: Bundle) -> None:
+def test_a_low_score_means_not_found(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(False, 0.1))
     for quote in (True, False):
         answer = Reader(tiny).ask(SURVEY, "Who signed it?", quote=quote)
         assert (answer.answer, answer.found, answer.right_share) == (None, False, None)

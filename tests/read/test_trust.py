@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from xgen.cards import CARDS
 from xgen.read import trust
+from xgen.read.ask import MOST_BEAMS
 from xgen.read.trust import Signals, judge, score
 
 TABLE: dict[str, Any] = json.loads(
@@ -36,6 +37,7 @@ def test_the_calibration_is_well_formed(model: str, way: str) -> None:
     assert len(entry["weights"]) == len(NAMES)
     assert all(map(math.isfinite, [*entry["weights"], entry["bias"]]))
     assert 0 <= entry["threshold"] <= 1
+    assert 1 <= entry["beams"] <= MOST_BEAMS
     assert all(a < b for a, b in pairwise([0.0, *entry["edges"], 1.0]))
     assert len(entry["right"]) == len(entry["edges"]) + 1
     assert all(0 <= share <= 1 for share in entry["right"])

@@ -102,7 +102,7 @@ class Transformer(nn.Module):
         weight_VM = torch.empty(shape.vocab_size, shape.d_model)
         if not weight_VM.is_meta:  # there is nothing to draw there, and torch loads its compiler for it
             nn.init.normal_(weight_VM)
-        self.embedding = nn.Embedding(*weight_VM.shape, _weight=weight_VM)
+        self.embedding = nn.Embedding(shape.vocab_size, shape.d_model, _weight=weight_VM)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.n_layers))
         self.norm = RMSNorm(shape.d_model, shape.norm_eps)
         self.head = None if shape.tied_head else nn.Linear(shape.d_model, shape.vocab_size, bias=False)

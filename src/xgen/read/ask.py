@@ -35,13 +35,13 @@ N_PASSAGES = 3
 GOOD_SHARE = 0.5
 """Measured share of right spans from which the evidence answers although the model declines to."""
 
-N_BEAMS = 5
+MOST_BEAMS = 16
 NEAR_CHARACTERS = 60
 MAX_QUESTION_TOKENS = 512
 LONGEST_SPAN_TOKENS = 24
 QUESTIONS_ON_GPU = 8
 KEPT_FROM_TOKENS = 512
-BEAM_SLOTS = N_BEAMS * LONGEST_SPAN_TOKENS
+BEAM_SLOTS = MOST_BEAMS * LONGEST_SPAN_TOKENS
 SPARE_TOKENS = MAX_QUESTION_TOKENS + BEAM_SLOTS + 256
 """Room behind a document in the cache: a question with its wording, and the beams or a free answer."""
 
@@ -92,6 +92,7 @@ class Asker:
         self.keep = keep
         self.passages_read: set[Passage] = set()
         self.way = "select" if whole is None else "whole"
+        self.n_beams = trust.n_beams(bundle.card.name, self.way)
         self._cache: Cache | None = None
         self._cached_text: str | None = None
         self._document_ids: list[int] = []
@@ -120,7 +121,7 @@ class Asker:
         rows, logits_BV, asked = self._prompts(readings)
         texts = [self.sources.text[r.passage.start : r.passage.end] for r in readings]
         rules = [self.quoter.rule(text) for text in texts]
-        found = self.quoter.candidates(rows, logits_BV, rules, N_BEAMS, LONGEST_SPAN_TOKENS)
+        found = self.quoter.candidates(rows, logits_BV, rules, self.n_beams, LONGEST_SPAN_TOKENS)
         absent_ids = self.bundle.tokenizer.encode(ABSENT + QUOTE.closing)
         absent = score(self.bundle.model, rows, logits_BV, [absent_ids])
         weighed = (

@@ -49,6 +49,11 @@ class Judgement:
     right_share: float | None
 
 
+def n_beams(model: str, way: str) -> int:
+    """How many beams the weights were fitted for: what read best on development questions."""
+    return int(_entry(model, way)["beams"])
+
+
 def score(model: str, way: str, signals: Signals) -> float:
     """0 to 1, rising with the chance that the span is right; `way` is "select" or "whole".
 
