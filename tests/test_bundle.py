@@ -12,6 +12,7 @@ from xgen import bundle as bundle_module
 from xgen.bundle import load, pull
 from xgen.cards import CARDS, Card
 from xgen.engine import machine
+from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
 from xgen.formats.folder import load_weights, read_shape
 from xgen.text.chat import Message
@@ -183,7 +184,7 @@ def test_a_bundle_is_not_changed_by_accident(tiny_folder: Path) -> None:
 
 
 @pytest.fixture
-def four_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def four_rows(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A machine on which 8-bit weights pay for four rows; grows with each making of such weights."""
     choice = machine.Choice(torch.bfloat16, 4, {})
     monkeypatch.setattr(bundle_module, "choice_for", lambda device: choice)
@@ -193,10 +194,9 @@ def four_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def test_8_bit_weights_are_made_once_and_kept_beside_the_others(
-    tiny_folder: Path, four_rows: list[int]
-) -> None:
+def test_8_bit_weights_are_made_once_and_kept(tiny_folder: Path, four_rows: list[int], home: Path) -> None:
     ids = torch.tensor([[5, 9, 100]])
+    before = sorted(tiny_folder.rglob("*"))
     plain = load(tiny_folder, device="cpu", dtype="bf16")
     assert four_rows == []
     first, again = (load(tiny_folder, device="cpu") for _ in range(2))
@@ -205,16 +205,18 @@ def test_8_bit_weights_are_made_once_and_kept_beside_the_others(
         one, other, exact = (b.model.logits(b.model(ids)) for b in (first, again, plain))
     assert torch.equal(one, other)
     assert 0 < (one - exact).norm() / exact.norm() < 0.05
-    assert first.identity == plain.identity
-    assert not list(tiny_folder.glob(".*"))
+    assert first.identity == again.identity != plain.identity
+    assert (first.longest_draft, plain.longest_draft) == (3, LONGEST_DRAFT)
+    assert len(list((home / "int8").iterdir())) == 1
+    assert sorted(tiny_folder.rglob("*")) == before, "a user's folder stays as it is"
 
 
 @pytest.mark.parametrize("damage", ["weights", "kept", "cut"])
 def test_8_bit_weights_of_others_or_damaged_are_made_anew(
-    tiny_folder: Path, four_rows: list[int], damage: str
+    tiny_folder: Path, four_rows: list[int], home: Path, damage: str
 ) -> None:
     load(tiny_folder, device="cpu")
-    kept, weights = tiny_folder / "int8" / "model.safetensors", tiny_folder / "model.safetensors"
+    (kept,), weights = (home / "int8").iterdir(), tiny_folder / "model.safetensors"
     if damage == "weights":
         data = bytearray(weights.read_bytes())
         data[-1] ^= 1
@@ -227,7 +229,7 @@ def test_8_bit_weights_of_others_or_damaged_are_made_anew(
 
 
 def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(
-    tiny_folder: Path, four_rows: list[int], monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path, four_rows: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*words: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -236,4 +238,4 @@ def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(
     for _ in range(2):
         load(tiny_folder, device="cpu")
     assert len(four_rows) == 2
-    assert not (tiny_folder / "int8").exists()
+    assert list((home / "int8").iterdir()) == []

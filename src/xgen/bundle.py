@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 
 from xgen.cards import CARDS, Card, Source, card, read_card
 from xgen.download import fetch
-from xgen.engine.machine import Choice, Clock, choice_for, leave_busy_cores
+from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
+from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.files import model_folder, whole_folder
-from xgen.formats.folder import CONFIG_FILE, WEIGHTS_FILE, load_weights, read_json, read_shape
+from xgen.files import cache_folder, model_folder, whole_file
+from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
 from xgen.formats.gguf import convert
 from xgen.model.attention import attend_for
 from xgen.model.int8 import add_int8, int8_weights
@@ -39,6 +40,8 @@ INT8_FORM = 1
 class Bundle:
     """A loaded model. `end_ids` end a reply, `hidden_ids` are never to be sampled.
 
+    Up to `int8_rows` tokens at once pass through 8-bit weights (model/int8.py).
+
     Hidden are the added tokens that do not end a reply and the rows that have no token.
     """
 
@@ -50,14 +53,20 @@ class Bundle:
     template: ChatTemplate
     device: torch.device
     dtype: torch.dtype
+    int8_rows: int
     end_ids: frozenset[int]
     hidden_ids: frozenset[int]
 
     @cached_property
     def identity(self) -> str:
         """Tells these weights in this type from all others, without reading them all."""
-        digest = hashlib.sha256(f"{self.dtype} {self.shape} {weights_identity(self.folder)}".encode())
-        return digest.hexdigest()
+        kind = f"{self.dtype} {self.int8_rows} {self.shape} {weights_identity(self.folder)}"
+        return hashlib.sha256(kind.encode()).hexdigest()
+
+    @property
+    def longest_draft(self) -> int:
+        """How many ids may be guessed at once: a pass that checks them must go through the same weights."""
+        return self.int8_rows - 1 if self.int8_rows else LONGEST_DRAFT
 
 
 def weights_identity(folder: Path) -> str:
@@ -119,10 +128,9 @@ def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") 
         raise BadModel(str(folder), what, "bring the folder again")
     end_ids = _end_ids(folder, shape)
     nameless = (i for i in range(shape.vocab_size) if not tokenizer.token_bytes(i))
-    n_threads = torch.get_num_threads()
     model = _model(folder, shape, place, choice)
-    if place.type == "cpu" and leave_busy_cores(started) < n_threads:
-        note(f"other programs keep cores busy: computing on {torch.get_num_threads()} of {n_threads}")
+    if place.type == "cpu" and (n_threads := leave_busy_cores(started)) < all_threads():
+        note(f"other programs keep cores busy: computing on {n_threads} of {all_threads()}")
     return Bundle(
         card=read_card(folder),
         folder=folder,
@@ -132,6 +140,7 @@ def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") 
         template=ChatTemplate.from_folder(folder),
         device=place,
         dtype=choice.dtype,
+        int8_rows=choice.int8_rows,
         end_ids=end_ids,
         hidden_ids=frozenset(nameless) - end_ids,
     )
@@ -213,17 +222,14 @@ def _model(folder: Path, shape: Shape, device: torch.device, choice: Choice) -> 
 
 
 def _int8_weights(folder: Path, model: Transformer) -> dict[str, torch.Tensor]:
-    """The 8-bit copies of the weights: mapped from beside them, where they are made and kept at first."""
-    path = folder / "int8" / WEIGHTS_FILE
-    of = f"{INT8_FORM} {weights_identity(folder)}"
+    """The 8-bit copies of the weights, mapped from the cache folder; made and kept there at first."""
+    path = cache_folder() / "int8" / f"{INT8_FORM}-{weights_identity(folder)}.safetensors"
     with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
-        if (file.metadata() or {}).get("of") == of:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     made = int8_weights(model)
-    shutil.rmtree(path.parent, ignore_errors=True)
     # a disk that is full or not ours costs a second or two at each start
-    with suppress(SafetensorError, OSError, XgenError), whole_folder(path.parent) as draft:
-        save_file(made, draft / WEIGHTS_FILE, {"of": of})
+    with suppress(SafetensorError, OSError, XgenError), whole_file(path) as draft:
+        save_file(made, draft)
     return made
 
 

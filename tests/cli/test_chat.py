@@ -56,3 +56,12 @@ def test_temperature_and_seed_reach_the_conversation(say: Callable, reader) -> N
     say("one\n")
     say("one\n", "--temperature", "0.7", "--seed", "3")
     assert reader.calls == [{"temperature": 0.0, "seed": 0}, {"temperature": 0.7, "seed": 3}]
+
+
+@pytest.mark.parametrize(
+    "words", [("--temperature", t) for t in ("-1", "nan", "1e-40", "inf")] + [("--seed", "9" * 20)]
+)
+def test_a_draw_that_cannot_be_made_is_refused(say: Callable, words: tuple[str, str]) -> None:
+    ended = say("one\n", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"xgen: {words[0]}: ")

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from xgen.engine import kept
 from xgen.engine.cache import Cache
+from xgen.errors import NoRoom
 
 N_LAYERS, N_HEADS, HEAD_DIM = 2, 3, 8
 
 
-def cache_of(n_tokens: int, capacity: int = 0, seed: int = 0) -> Cache:
+def cache_of(n_tokens: int, capacity: int = 0, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Cache:
     generator = torch.Generator().manual_seed(seed)
     size = (1, N_HEADS, capacity or n_tokens + 5, HEAD_DIM)
     buffers = [
-        tuple(torch.randn(size, generator=generator).bfloat16().float() for _ in "kv")
-        for _ in range(N_LAYERS)
+        tuple(torch.randn(size, generator=generator).to(dtype).float() for _ in "kv") for _ in range(N_LAYERS)
     ]
     return Cache(buffers, n_tokens)  # type: ignore[arg-type]
 
@@ -49,7 +49,7 @@ def put(key: str, cache: Cache, dtype: torch.dtype = torch.bfloat16) -> bool:
 @settings(deadline=None, max_examples=20)
 @given(n_tokens=st.integers(1, 40), spare=st.integers(0, 20))
 def test_law_what_is_kept_comes_back(dtype: torch.dtype, n_tokens: int, spare: int) -> None:
-    cache = cache_of(n_tokens, seed=n_tokens)
+    cache = cache_of(n_tokens, seed=n_tokens, dtype=dtype)
     assert put("k", cache, dtype)
     found = cache_of(3, n_tokens + spare, seed=99)
     assert kept.recall("k", found)
@@ -130,13 +130,48 @@ def test_what_is_larger_than_the_limit_is_not_kept(monkeypatch: pytest.MonkeyPat
     assert [each.path.stem for each in kept.entries()] == ["k"]
 
 
+def test_a_lowered_limit_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    put("k", cache_of(10))
+    kept.trim()
+    assert kept.entries()
+    monkeypatch.setenv("XGEN_CACHE_GB", "0")
+    kept.trim()
+    assert kept.entries() == []
+
+
+def test_what_killed_processes_left_is_removed_after_an_hour() -> None:
+    put("k", cache_of(4))
+    old, fresh = kept.folder() / ".k.old", kept.folder() / ".k.fresh"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    put("l", cache_of(4))
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("said", [{"documents": "no list"}, {"tokens": "many"}, {"model": None}])
+def test_damaged_words_about_a_document_cost_no_other(said: dict[str, str | None]) -> None:
+    put("k", cache_of(4))
+    (path,) = kept.folder().glob("*.safetensors")
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header["__metadata__"] |= said
+    for name in [name for name, value in said.items() if value is None]:
+        del header["__metadata__"][name]
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + int.from_bytes(data[:8], "little") :])
+    (entry,) = kept.entries()
+    assert (entry.model, entry.documents, entry.n_tokens) == ("", (), 0)
+    assert put("l", cache_of(4))
+
+
 def test_a_full_disk_leaves_nothing_half_written(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(tensors: Any, path: Path, said: Any) -> None:
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(kept, "save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(NoRoom, match="the disk is full"):
         put("k", cache_of(4))
     assert list(kept.folder().iterdir()) == []
 

@@ -8,6 +8,10 @@ from xgen.engine import generate as engine
 from xgen.engine.cache import Cache
 from xgen.engine.sample import greedy, sampler
 from xgen.engine.speculate import LONGEST_DRAFT, N_TRIALS, Lookup
+from xgen.model.attention import attend_cpu
+from xgen.model.int8 import add_int8, int8_weights
+from xgen.model.shape import Shape
+from xgen.model.transformer import Transformer
 
 PROMPT = [5, 9, 100, 7, 5, 9, 100, 8, 5, 9]
 IDS = st.lists(st.integers(0, 3), max_size=40)
@@ -46,7 +50,7 @@ class Oracle(Lookup):
         at = len(self._ids)
         draft = [
             token + 1 if at + i and (at + i) % self.wrong_every == 0 else token
-            for i, token in enumerate(self.coming[at : at + min(5, n_most)])
+            for i, token in enumerate(self.coming[at : at + min(5, n_most, self.longest)])
         ]
         self.drafts.append(draft)
         return draft
@@ -67,6 +71,24 @@ def test_law_the_text_is_the_same_with_any_guesses(model, wrong_every, n, capaci
         for x, y in zip(one, other, strict=True):
             filled = slice(0, after.length)
             torch.testing.assert_close(x[:, :, filled], y[:, :, filled], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_guesses_go_through_the_same_8_bit_weights(n):
+    """Passes of more rows would go through others, and the text depend on when something was guessed."""
+    torch.manual_seed(1)
+    shape = Shape(2, 64, 128, 4, 2, 16, 300, 8192, 1e4, 1e-5, True)
+    model = Transformer(shape, attend_cpu).eval().requires_grad_(False)
+    add_int8(model, 4, int8_weights(model))
+    plain, _ = written(model, greedy(), None, n=n)
+    for wrong_every in (2, 99):
+        oracle = Oracle(plain, wrong_every)
+        oracle.longest = 3
+        guessed, _ = written(model, greedy(), oracle, n=n)
+        assert guessed == plain
+        assert n < 9 or any(len(draft) == 3 for draft in oracle.drafts)
+    assert Lookup(PROMPT, 2).draft(9) == [100, 8]
+    assert Lookup(PROMPT, 0).draft(9) == []
 
 
 def test_law_the_end_is_found_inside_a_guess(model):

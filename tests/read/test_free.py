@@ -86,8 +86,20 @@ def test_a_cut_answer_says_so_and_ends_in_a_whole_character(reader: Reader, says
     for limit in range(1, n_tokens + 2):
         answer = reader.ask(SURVEY, "Where?", max_answer_tokens=limit)
         if limit > 20:
-            assert answer.cut == (limit <= n_tokens)
+            assert answer.cut == (limit < n_tokens)
         if answer.cut:
             assert answer.answer
             assert long.startswith(answer.answer)
             assert "\ufffd" not in answer.answer
+
+
+def test_a_quotation_does_not_run_from_one_document_into_the_next(reader: Reader, says: Says) -> None:
+    halves = [
+        Document("a.txt", "The survey of the lower river was led by"),
+        Document("b.txt", "Ada Moreau of the town of Brelle."),
+    ]
+    for how in ("select", "whole"):
+        crossing = "of the lower river was led by Ada Moreau of the town"
+        says(f"It says \u201c{crossing}\u201d.")
+        answer = reader.ask(halves, "Who led it?", how=how, max_answer_tokens=200)  # type: ignore[arg-type]
+        assert crossing in answer.unsupported

@@ -33,10 +33,11 @@ def chat(
         ),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(metavar="T", min=0, help="0: the likeliest reply. Above: a draw, wilder with T.")
+        float, typer.Option(metavar="T", help="0: the likeliest reply. Above: a draw, wilder with T.")
     ] = 0.0,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Of the draws; the same seed, the same replies.")
+        int,
+        typer.Option(metavar="N", help="Of the draws; the same seed, the same replies."),
     ] = 0,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
@@ -49,6 +50,10 @@ def chat(
 
     /file PATH adds a document, /reset forgets turns and documents, /help says this, /quit ends.
     """
+    if temperature and not 0.01 <= temperature <= 100:  # also what is no number
+        raise XgenError("--temperature", f"{temperature} is out of range", "use 0, or 0.01 to 100")
+    if not 0 <= seed < 2**63:
+        raise XgenError("--seed", f"{seed} is out of range", "use 0 or a number of at most 18 digits")
     documents = open_named(files) if files else []
     _, card = require_model(model, offline)
     warn_of_languages(documents, card)

@@ -9,8 +9,6 @@ import hashlib
 import json
 import os
 import re
-import time
-import uuid
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,7 +22,7 @@ from torch import Tensor
 
 from xgen.engine.cache import Cache
 from xgen.errors import XgenError
-from xgen.files import cache_folder
+from xgen.files import cache_folder, whole_file
 
 FORM = "1"
 """Of the files; another one is never read."""
@@ -73,7 +71,7 @@ def key_of(identity: str, ids: Sequence[int]) -> str:
 def keep(key: str, cache: Cache, dtype: torch.dtype, model: str, documents: Sequence[str]) -> bool:
     """Keep what `cache` is filled with, in the type it was computed in; False if it is over the limit.
 
-    Raises OSError where the disk is full or not to be written; nothing half-written stays.
+    Raises OSError or NoRoom where the disk is not to be written or full; nothing half-written stays.
     """
     tensors = dict(_named(cache, dtype))
     n_bytes = sum(tensor.nbytes for tensor in tensors.values())
@@ -86,17 +84,9 @@ def keep(key: str, cache: Cache, dtype: torch.dtype, model: str, documents: Sequ
         "documents": json.dumps(list(documents)),
         "tokens": str(cache.length),
     }
-    place = folder()
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
     _make_room(limit_bytes() - n_bytes)
-    draft = place / f".{key}.{uuid.uuid4().hex}"
-    try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with whole_file(_path(key), mode=0o600) as draft:
         _save(tensors, draft, said)
-        draft.replace(_path(key))
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
     return True
 
 
@@ -112,12 +102,13 @@ def recall(key: str, cache: Cache) -> bool:
     except FileNotFoundError:
         return False
     except (SafetensorError, OSError):
-        path.unlink(missing_ok=True)
-        return False
+        said, tensors = {}, {}
     if said.get("form") != FORM or said.get("digest") != _digest(tensors) or not _fill(cache, tensors):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         return False
-    _touch(path)
+    with suppress(OSError):  # removed meanwhile, or not ours: the order of removal suffers, nothing else
+        os.utime(path)
     return True
 
 
@@ -125,41 +116,47 @@ def entries() -> list[Kept]:
     """All kept documents, the last used first; what cannot be read as one is given without a model."""
     found = []
     for path in folder().glob("*.safetensors"):
-        try:
+        with suppress(OSError):  # another process has just removed it
             stat = path.stat()
-            with safe_open(path, framework="np") as file:
-                said = file.metadata() or {}
-        except SafetensorError:
-            said = {}
-        except OSError:
-            continue  # another process has just removed it
-        documents = tuple(json.loads(said.get("documents", "[]")))
-        kept = Kept(
-            path, said.get("model", ""), documents, int(said.get("tokens", 0)), stat.st_size, stat.st_mtime
-        )
-        found.append(kept)
+            model, documents, n_tokens = _described(path)
+            found.append(Kept(path, model, documents, n_tokens, stat.st_size, stat.st_mtime))
     return sorted(found, key=lambda kept: -kept.used)
+
+
+def _described(path: Path) -> tuple[str, tuple[str, ...], int]:
+    """Model, documents and tokens by a file's own words; nothing where they are damaged."""
+    try:
+        with safe_open(path, framework="np") as file:
+            said = file.metadata() or {}
+        return said["model"], tuple(map(str, json.loads(said["documents"]))), int(said["tokens"])
+    except (SafetensorError, KeyError, ValueError, TypeError):
+        return "", (), 0
 
 
 def clear() -> int:
     """Remove all kept documents, half-written ones of killed processes too; returns how many bytes."""
     removed = 0
     for path in [*folder().glob("*.safetensors"), *folder().glob(".*")]:
-        removed += path.stat().st_size
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process was faster
+            n_bytes = path.stat().st_size
+            path.unlink()
+            removed += n_bytes
     return removed
 
 
+def trim() -> None:
+    """Remove what is over the limit, which may have been lowered since."""
+    _make_room(limit_bytes())
+
+
 def _make_room(limit: int) -> None:
-    """Remove the least recently used until at most `limit` bytes are left, and drafts of killed processes."""
-    for draft in folder().glob(".*"):
-        if time.time() - draft.stat().st_mtime > 3600:
-            draft.unlink(missing_ok=True)
+    """Remove the least recently used until at most `limit` bytes are left."""
     total = 0
     for kept in entries():
         total += kept.n_bytes
         if total > limit:
-            kept.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                kept.path.unlink()
 
 
 def _path(key: str) -> Path:
@@ -195,6 +192,7 @@ def _fill(cache: Cache, tensors: dict[str, Tensor]) -> bool:
 def _digest(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)} ".encode())
         digest.update(tensors[name].view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -204,8 +202,3 @@ def _save(tensors: dict[str, Tensor], path: Path, said: dict[str, str]) -> None:
         save_file(tensors, path, said)
     except SafetensorError as error:  # how the library reports a full disk
         raise OSError(None, str(error), str(path)) from error
-
-
-def _touch(path: Path) -> None:
-    with suppress(OSError):  # removed meanwhile, or not ours: the order of removal suffers, nothing else
-        os.utime(path)

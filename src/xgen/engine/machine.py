@@ -3,10 +3,12 @@
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ FEW_ROWS = (1, 4, 16)
 """Numbers of rows for which 8-bit weights are tried."""
 
 
+LEAST_SPAN_S = 0.3
+"""Shorter spans say little: the system counts in hundredths of a second."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What to compute with, and the seconds of the trials that decided it (none on a GPU).
@@ -35,8 +41,8 @@ class Choice:
     seconds: dict[str, float]
 
 
-def choose(device: torch.device, dtype: torch.dtype | None = None) -> Choice:
-    """The type to hold the weights in on `device` (or `dtype`), and how many rows 8-bit ones serve.
+def choose(device: torch.device) -> Choice:
+    """The type to hold the weights in on `device`, and how many rows 8-bit ones serve.
 
     A GPU takes bf16, or fp16 if its hardware has none (before Ampere). CPUs differ by more than ten
     times either way (with AVX-512 or AMX bf16 products are twice as fast as fp32, with AVX2 seven
@@ -44,15 +50,16 @@ def choose(device: torch.device, dtype: torch.dtype | None = None) -> Choice:
     """
     if device.type == "cuda":
         has_bf16 = torch.cuda.get_device_capability(device)[0] >= 8
-        return Choice(dtype or (torch.bfloat16 if has_bf16 else torch.float16), 0, {})
-    seconds = {}
-    if dtype is None:
-        trials = {kind: _product_s(MANY_ROWS, kind) for kind in (torch.bfloat16, torch.float32)}
-        seconds = {f"{MANY_ROWS} rows, {kind}": s for kind, s in trials.items()}
-        dtype = min(trials, key=lambda kind: trials[kind])
+        return Choice(torch.bfloat16 if has_bf16 else torch.float16, 0, {})
+    trials = {kind: _product_s(MANY_ROWS, kind) for kind in (torch.bfloat16, torch.float32)}
+    seconds = {f"{MANY_ROWS} rows, {kind}": s for kind, s in trials.items()}
+    dtype = min(trials, key=lambda kind: trials[kind])
     int8_rows = 0
     for n_rows in FEW_ROWS:
-        plain, int8 = _product_s(n_rows, dtype), _product_s(n_rows, torch.int8)
+        try:
+            plain, int8 = _product_s(n_rows, dtype), _product_s(n_rows, torch.int8)
+        except (AttributeError, RuntimeError):
+            break  # this torch has no such product: its name is not a public one
         seconds |= {f"{n_rows} rows, {dtype}": plain, f"{n_rows} rows, {torch.int8}": int8}
         if plain < int8:
             break
@@ -60,17 +67,15 @@ def choose(device: torch.device, dtype: torch.dtype | None = None) -> Choice:
     return Choice(dtype, int8_rows, seconds)
 
 
-def choice_for(device: torch.device, dtype: torch.dtype | None = None, anew: bool = False) -> Choice:
+def choice_for(device: torch.device, anew: bool = False) -> Choice:
     """What `choose` says, from the cache folder if this machine was tried before and not `anew`."""
     if device.type == "cuda":
-        return choose(device, dtype)
+        return choose(device)
     path = cache_folder() / "machine.json"
-    key = (
-        f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {dtype or 'any'} type"
-    )
+    key = f"{processor()}, {all_threads()} threads, torch {torch.__version__}"
     known = _known(path)
     if key not in known or anew:
-        choice = choose(device, dtype)
+        choice = choose(device)
         name = str(choice.dtype).removeprefix("torch.")
         known[key] = {"dtype": name, "int8_rows": choice.int8_rows, "seconds": choice.seconds}
         with suppress(OSError, XgenError):  # a disk that is full costs half a second the next time
@@ -80,32 +85,41 @@ def choice_for(device: torch.device, dtype: torch.dtype | None = None, anew: boo
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds at a moment: of the clock, of all cores at work, of this process."""
+    """Seconds at a moment: of the clock, of the cores we may use at work, of this process."""
 
     wall: float
-    all_cores: float
+    cores: float
     own: float
 
     @classmethod
     def now(cls) -> "Clock | None":
         """This moment, where the system tells what its cores do (Linux), else None."""
+        if sys.platform != "linux":
+            return None
         try:
-            fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
-            user, nice, system, _, _, irq, softirq, *_ = map(int, fields)
-            ticks = os.sysconf("SC_CLK_TCK")
-        except (OSError, ValueError, AttributeError):
+            lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+            ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+            ticks = sum(_busy_ticks(line) for line in lines if line.split(maxsplit=1)[0] in ours)
+        except (OSError, ValueError):
             return None
         times = os.times()
-        return cls(
-            time.perf_counter(),
-            (user + nice + system + irq + softirq) / ticks,
-            times.user + times.system + times.children_user + times.children_system,
-        )
+        own = times.user + times.system + times.children_user + times.children_system
+        return cls(time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), own)
 
     def others_since(self, before: "Clock") -> float:
-        """How many cores other programs kept busy on average."""
-        elapsed = max(self.wall - before.wall, 1e-3)
-        return max(0.0, (self.all_cores - before.all_cores - self.own + before.own) / elapsed)
+        """How many of our cores other programs kept busy on average."""
+        return max(0.0, (self.cores - before.cores - self.own + before.own) / (self.wall - before.wall))
+
+
+def _busy_ticks(line: str) -> int:
+    user, nice, system, _, _, irq, softirq = map(int, line.split()[1:8])
+    return user + nice + system + irq + softirq
+
+
+@cache
+def all_threads() -> int:
+    """How many threads torch takes by itself."""
+    return torch.get_num_threads()
 
 
 def leave_busy_cores(before: Clock | None) -> int:
@@ -114,13 +128,14 @@ def leave_busy_cores(before: Clock | None) -> int:
     Threads that wait for each other wait for the neighbour too: two beside one endless loop are slower
     than one. A number that the user has set (OMP_NUM_THREADS) stays.
     """
-    n_threads, now = torch.get_num_threads(), Clock.now()
+    n_threads, now = all_threads(), Clock.now()
     if before is None or now is None or "OMP_NUM_THREADS" in os.environ:
-        return n_threads
-    n_free = max(1, n_threads - round(now.others_since(before)))
-    if n_free < n_threads:
-        torch.set_num_threads(n_free)
-    return n_free
+        return torch.get_num_threads()
+    if now.wall - before.wall < LEAST_SPAN_S:
+        return torch.get_num_threads()
+    n_free = len(os.sched_getaffinity(0)) - round(now.others_since(before))
+    torch.set_num_threads(max(1, min(n_threads, n_free)))
+    return torch.get_num_threads()
 
 
 def processor() -> str:

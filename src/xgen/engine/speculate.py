@@ -16,9 +16,10 @@ N_TRIALS = 3
 
 
 class Lookup:
-    """Guesses behind a growing text; stops when checking them took longer than they won."""
+    """Guesses behind a growing text, of at most `longest` ids; stops when they take longer than they win."""
 
-    def __init__(self, context: Sequence[int]) -> None:
+    def __init__(self, context: Sequence[int], longest: int = LONGEST_DRAFT) -> None:
+        self.longest = longest
         self._ids: list[int] = []
         self._next: dict[tuple[int, ...], int] = {}  # a run of ids -> where what followed it last begins
         self._seconds = {True: 0.0, False: 0.0}  # of passes with and without a guess
@@ -37,11 +38,11 @@ class Lookup:
 
     def draft(self, n_most: int) -> list[int]:
         """At most `n_most` ids that may come next; none where nothing is known or guessing does not pay."""
-        if n_most > 0 and self.pays():
+        if min(n_most, self.longest) > 0 and self.pays():
             for length in LENGTHS:
                 start = self._next.get(tuple(self._ids[-length:]))
                 if start is not None:
-                    return self._ids[start : start + min(n_most, LONGEST_DRAFT)]
+                    return self._ids[start : start + min(n_most, self.longest)]
         return []
 
     def measured(self, with_draft: bool, n_written: int, seconds: float) -> None:

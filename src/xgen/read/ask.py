@@ -18,6 +18,7 @@ from xgen.engine import kept
 from xgen.engine.cache import Cache, Rows
 from xgen.engine.generate import prefill
 from xgen.engine.score import prefill_scored, read_rows, score
+from xgen.errors import NoRoom
 from xgen.read import trust
 from xgen.read.answer import Answer, Span
 from xgen.read.free import Written, hold, write
@@ -151,8 +152,9 @@ class Asker:
         try:
             names = [document.path for document in self.sources.documents]
             kept.keep(key, cache, self.bundle.dtype, self.bundle.card.name, names)
-        except OSError as error:  # it costs the next reading some time, and this one nothing
-            note(f"what was read is not kept for the next time: {(error.strerror or str(error)).lower()}")
+        except (OSError, NoRoom) as error:  # it costs the next reading some time, and this one nothing
+            reason = error.what if isinstance(error, NoRoom) else (error.strerror or str(error)).lower()
+            note(f"what was read is not kept for the next time: {reason}")
         return False
 
     def passages(self, question: str) -> list[Passage]:

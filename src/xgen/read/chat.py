@@ -70,7 +70,13 @@ class Chat:
         cache, logits = self._read(ids, max_reply_tokens)
         stream, written, said = self.bundle.tokenizer.stream(), list[int](), list[str]()
         for token in generate(
-            self.bundle.model, cache, logits, self._choose, self.bundle.end_ids, max_reply_tokens, Lookup(ids)
+            self.bundle.model,
+            cache,
+            logits,
+            self._choose,
+            self.bundle.end_ids,
+            max_reply_tokens,
+            Lookup(ids, self.bundle.longest_draft),
         ):
             written.append(token)
             if piece := stream(token):

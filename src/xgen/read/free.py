@@ -42,15 +42,17 @@ def write(bundle: Bundle, cache: Cache, document: Sequence[int], question: str, 
     """
     ids = question_ids(bundle, FREE, question)
     logits = prefill(bundle.model, cache, ids)
-    lookup = Lookup([*document, *ids])
+    lookup = Lookup([*document, *ids], bundle.longest_draft)
     n_prompt = cache.length
-    room = min(max_tokens, cache.capacity - cache.length)
-    stream, said, n_tokens = bundle.tokenizer.stream(), list[str](), 0
+    room = min(max_tokens, cache.capacity - cache.length - 1)
+    stream, said, n_tokens, cut = bundle.tokenizer.stream(), list[str](), 0, False
     choose = greedy(bundle.hidden_ids)
-    for token in generate(bundle.model, cache, logits, choose, bundle.end_ids, room, lookup):
+    # one more than there is room for tells an answer that is cut from one that just fits
+    for token in generate(bundle.model, cache, logits, choose, bundle.end_ids, room + 1, lookup):
+        if cut := n_tokens == room:
+            break
         said.append(stream(token))
         n_tokens += 1
-    cut = n_tokens == room
     text = ("".join(said) + ("" if cut else stream.rest())).strip()
     declined = words(text) == words(ABSENT)
     is_answer = bool(text) and not declined and not (cut and loops(text))
@@ -87,11 +89,17 @@ def hold(
             unsupported.append(sentence)
         unsupported += strangers(read, sentence)
     for quoted in _QUOTED.findall(text):
-        if quoted in read:
+        if any(quoted in document.text for document in sources.documents):
             continue
-        near = find_quote(read, quoted)
-        if near is None:
+        found = [
+            (near.score, near.start + begin, near.end + begin)
+            for document, begin in zip(sources.documents, sources.starts, strict=True)
+            if (near := find_quote(document.text, quoted)) is not None
+        ]
+        if not found:
             unsupported.append(quoted)
-        elif near.score < EXACT:
-            citations.append(sources.citation(near.start, near.end, quote=quoted))
+            continue
+        score, start, end = max(found)
+        if score < EXACT:
+            citations.append(sources.citation(start, end, quote=quoted))
     return tuple(dict.fromkeys(citations)), tuple(dict.fromkeys(unsupported))

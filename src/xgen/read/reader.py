@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from xgen.bundle import Bundle
+from xgen.engine import kept
 from xgen.errors import TooLong, XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS, Answer, DocumentReport, Reading, Summary
 from xgen.read.ask import MAX_QUESTION_TOKENS, SPARE_TOKENS, Asker, beside_document
@@ -44,11 +45,17 @@ class Reader:
         how: How | None = None,
         window: int | None = None,
         max_answer_tokens: int = MAX_ANSWER_TOKENS,
+        keep: bool = True,
     ) -> Answer:
         """Answer one question about one or more documents; see `read`."""
-        listed = [documents] if isinstance(documents, Document) else documents
         reading = self.read(
-            listed, [question], quote=quote, how=how, window=window, max_answer_tokens=max_answer_tokens
+            [documents] if isinstance(documents, Document) else documents,
+            [question],
+            quote=quote,
+            how=how,
+            window=window,
+            max_answer_tokens=max_answer_tokens,
+            keep=keep,
         )
         return reading.answers[0]
 
@@ -81,6 +88,7 @@ class Reader:
         XgenError for no document, an empty question or a number out of range.
         """
         _require_sound(documents, questions, max_answer_tokens)
+        kept.trim()
         timing: dict[str, float] = {}
         with _timed(timing, "text"):
             prepared = self.prepare(
