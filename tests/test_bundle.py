@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from xgen import bundle as bundle_module
 from xgen.bundle import load, pull
@@ -15,6 +16,7 @@ from xgen.engine import machine
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
 from xgen.formats.folder import load_weights, read_shape
+from xgen.model.int8 import ALIGNMENT
 from xgen.text.chat import Message
 
 FP32 = {"device": "cpu", "dtype": "fp32"}
@@ -206,6 +208,8 @@ def test_8_bit_weights_are_made_once_and_kept(tiny_folder: Path, four_rows: list
     assert torch.equal(one, other)
     assert 0 < (one - exact).norm() / exact.norm() < 0.05
     assert first.identity == again.identity != plain.identity
+    layer = again.model.layers[0].q
+    assert layer.weight_int8_NK.data_ptr() % ALIGNMENT == 0
     assert (first.longest_draft, plain.longest_draft) == (3, LONGEST_DRAFT)
     assert len(list((home / "int8").iterdir())) == 1
     assert sorted(tiny_folder.rglob("*")) == before, "a user's folder stays as it is"
@@ -226,6 +230,17 @@ def test_8_bit_weights_of_others_or_damaged_are_made_anew(
     load(tiny_folder, device="cpu")
     load(tiny_folder, device="cpu")
     assert len(four_rows) == 2
+
+
+@pytest.mark.parametrize("n_names", range(1, 12))
+def test_saved_weights_are_mapped_where_they_may_begin(tmp_path: Path, n_names: int) -> None:
+    path = tmp_path / "w.safetensors"
+    bundle_module._save_aligned(
+        {f"n{'x' * i}": torch.ones(32, 64).to(torch.int8) for i in range(n_names)}, path
+    )
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - not a dict
+            assert file.get_tensor(name).data_ptr() % ALIGNMENT == 0
 
 
 def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(

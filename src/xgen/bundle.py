@@ -23,7 +23,7 @@ from xgen.files import cache_folder, model_folder, whole_file
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
 from xgen.formats.gguf import convert
 from xgen.model.attention import attend_for
-from xgen.model.int8 import add_int8, int8_weights
+from xgen.model.int8 import ALIGNMENT, add_int8, int8_weights
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -32,7 +32,7 @@ from xgen.text.tokenizer import Tokenizer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 GENERATION_FILE = "generation_config.json"
-INT8_FORM = 1
+INT8_FORM = 2
 """Of the 8-bit copies on the disk; those of another form are made anew."""
 
 
@@ -229,8 +229,21 @@ def _int8_weights(folder: Path, model: Transformer) -> dict[str, torch.Tensor]:
     made = int8_weights(model)
     # a disk that is full or not ours costs a second or two at each start
     with suppress(SafetensorError, OSError, XgenError), whole_file(path) as draft:
-        save_file(made, draft)
+        _save_aligned(made, draft)
     return made
+
+
+def _save_aligned(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Save so that the mapped tensors begin at multiples of ALIGNMENT, as their sizes are such multiples.
+
+    The library ends its header at a multiple of 8; eight more characters in it make the other half.
+    """
+    for padding in ("", " " * (ALIGNMENT // 2)):
+        save_file(tensors, path, {"padding": padding})
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+        if (8 + header_bytes) % ALIGNMENT == 0:
+            return
 
 
 def _end_ids(folder: Path, shape: Shape) -> frozenset[int]:

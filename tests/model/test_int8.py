@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xgen.model.attention import attend_cpu
-from xgen.model.int8 import STEP, Int8Linear, add_int8, int8_weights, quantised
+from xgen.model.int8 import ALIGNMENT, STEP, Int8Linear, add_int8, int8_weights, quantised
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 
@@ -84,3 +84,17 @@ def test_8_bits_of_another_model_are_refused():
     small, large = (Transformer(Shape(1, 64, 64, 2, 1, 32, n, 8192, tied_head=True)) for n in (99, 120))
     with pytest.raises(ValueError, match="the 8-bit weights of head have another shape"):
         add_int8(large, 4, int8_weights(small))
+
+
+@pytest.mark.parametrize("offset", [0, 1, 8, 16])
+def test_weights_may_begin_anywhere(offset):
+    """Mapped from a file they do; the kernel would end the process."""
+    layer = nn.Linear(64, 48).requires_grad_(False)
+    int8, scale = quantised(layer.weight)
+    memory = torch.zeros(offset + int8.numel() + 64, dtype=torch.int8)
+    moved = memory[offset : offset + int8.numel()].view(int8.shape)
+    moved.copy_(int8)
+    x = weights(2, 64)
+    ours = Int8Linear(layer, moved, scale, max_rows=4)
+    assert torch.equal(ours(x), Int8Linear(layer, int8, scale, max_rows=4)(x))
+    assert (ours.weight_int8_NK.data_ptr() == moved.data_ptr()) == (moved.data_ptr() % ALIGNMENT == 0)

@@ -13,6 +13,9 @@ from xgen.model.transformer import Transformer
 STEP = 32
 """Inputs must come in whole steps: torch's kernel reads on to the next one and does not check."""
 
+ALIGNMENT = 16
+"""Bytes that weights must begin at a multiple of: elsewhere the kernel ends the process."""
+
 
 class Int8Linear(nn.Linear):
     """A linear map [K] -> [N]: up to `max_rows` rows through 8-bit weights, more through `weight` itself.
@@ -30,8 +33,8 @@ class Int8Linear(nn.Linear):
         super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         self.weight, self.bias = layer.weight, layer.bias  # the same memory
         self.max_rows = max_rows
-        self.register_buffer("weight_int8_NK", int8_NK, persistent=False)
-        self.register_buffer("scale_N", scale_N, persistent=False)
+        self.register_buffer("weight_int8_NK", aligned(int8_NK), persistent=False)
+        self.register_buffer("scale_N", aligned(scale_N), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] -> [..., N] in the dtype of `x`."""
@@ -42,6 +45,11 @@ class Int8Linear(nn.Linear):
         if self.bias is not None:
             out_RN = out_RN + self.bias
         return out_RN.view(*x.shape[:-1], -1)
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor itself, or a copy of it where it does not begin at a multiple of ALIGNMENT."""
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def quantised(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
