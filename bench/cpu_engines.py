@@ -24,21 +24,24 @@ def measure(
     prefill: Callable[[list[int]], None],
     step: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Time `prefill` from nothing for each length, then tokens one by one behind it."""
+    """Time `prefill` from nothing for each length, then tokens one by one behind it; medians."""
     prefill(ids[:WARM_TOKENS])
     step(ids[0])
     result: dict[str, Any] = {"prefill_s": {}, "decode_s": {}}
     for n in lengths:
-        started = time.perf_counter()
-        prefill(ids[:n])
-        result["prefill_s"][n] = time.perf_counter() - started
-        times = []
-        for token in ids[:N_DECODE]:
-            started = time.perf_counter()
-            step(token)
-            times.append(time.perf_counter() - started)
-        result["decode_s"][n] = sorted(times)[len(times) // 2]
+        result["prefill_s"][n] = _median([_seconds(lambda n=n: prefill(ids[:n])) for _ in range(repeats(n))])
+        times = [_seconds(lambda token=token: step(token)) for token in ids[:N_DECODE]]
+        result["decode_s"][n] = _median(times)
     return result
+
+
+def repeats(n_tokens: int) -> int:
+    """How often a prefill is timed: short ones several times, for they are easily disturbed."""
+    return 3 if n_tokens <= 2048 else 1
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
