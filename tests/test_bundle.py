@@ -230,13 +230,14 @@ def test_8_bit_weights_of_others_or_damaged_are_made_anew(
     load(tiny_folder, device="cpu")
     load(tiny_folder, device="cpu")
     assert len(four_rows) == 2
+    assert list((home / "int8").iterdir()) == [kept], "the old ones are overwritten"
 
 
 @pytest.mark.parametrize("n_names", range(1, 12))
 def test_saved_weights_are_mapped_where_they_may_begin(tmp_path: Path, n_names: int) -> None:
     path = tmp_path / "w.safetensors"
     bundle_module._save_aligned(
-        {f"n{'x' * i}": torch.ones(32, 64).to(torch.int8) for i in range(n_names)}, path
+        {f"n{'x' * i}": torch.ones(32, 64).to(torch.int8) for i in range(n_names)}, path, "weights"
     )
     with safe_open(path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118 - not a dict

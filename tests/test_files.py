@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xgen.errors import NoRoom
-from xgen.files import cache_folder, no_room_named, require_room, sha256_of, whole_folder, write_whole
+from xgen.files import (
+    cache_folder,
+    no_room_named,
+    require_room,
+    sha256_of,
+    whole_file,
+    whole_folder,
+    write_whole,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -146,3 +154,31 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="model"), whole_folder(tmp_path / "model"):
         pass
     assert names(tmp_path) == ["model"]
+
+
+def test_a_killed_process_leaves_nothing_for_ever_and_other_hidden_files_stay(tmp_path: Path) -> None:
+    old, fresh = (tmp_path / f".a.txt.{letter * 32}" for letter in "ab")
+    others = [tmp_path / name for name in (".gitignore", f".b.txt.{'a' * 32}", ".a.txt.backup")]
+    for path in (old, fresh, *others):
+        path.write_text("x")
+    for path in (old, *others):
+        os.utime(path, (1, 1))
+    write_whole(tmp_path / "a.txt", b"new")
+    assert names(tmp_path) == sorted([*(path.name for path in (fresh, *others)), "a.txt"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_file_is_made_with_its_mode_and_not_at_all_if_that_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+
+    def fail() -> None:
+        with whole_file(path, mode=0o600) as draft:
+            assert draft.stat().st_mode & 0o777 == 0o600
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert names(tmp_path) == []
+    with whole_file(path, mode=0o600) as draft:
+        draft.write_text("whole")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("whole", 0o600)

@@ -32,7 +32,7 @@ from xgen.text.tokenizer import Tokenizer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 GENERATION_FILE = "generation_config.json"
-INT8_FORM = 2
+INT8_FORM = 3
 """Of the 8-bit copies on the disk; those of another form are made anew."""
 
 
@@ -222,24 +222,30 @@ def _model(folder: Path, shape: Shape, device: torch.device, choice: Choice) -> 
 
 
 def _int8_weights(folder: Path, model: Transformer) -> dict[str, torch.Tensor]:
-    """The 8-bit copies of the weights, mapped from the cache folder; made and kept there at first."""
-    path = cache_folder() / "int8" / f"{INT8_FORM}-{weights_identity(folder)}.safetensors"
+    """The 8-bit copies of the weights, mapped from the cache folder; made and kept there at first.
+
+    One file a model folder, so that those of weights that have changed are overwritten.
+    """
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    path = cache_folder() / "int8" / f"{name}.safetensors"
+    of = f"{INT8_FORM} {weights_identity(folder)}"
     with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        if (file.metadata() or {}).get("of") == of:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     made = int8_weights(model)
     # a disk that is full or not ours costs a second or two at each start
     with suppress(SafetensorError, OSError, XgenError), whole_file(path) as draft:
-        _save_aligned(made, draft)
+        _save_aligned(made, draft, of)
     return made
 
 
-def _save_aligned(tensors: dict[str, torch.Tensor], path: Path) -> None:
+def _save_aligned(tensors: dict[str, torch.Tensor], path: Path, of: str) -> None:
     """Save so that the mapped tensors begin at multiples of ALIGNMENT, as their sizes are such multiples.
 
     The library ends its header at a multiple of 8; eight more characters in it make the other half.
     """
     for padding in ("", " " * (ALIGNMENT // 2)):
-        save_file(tensors, path, {"padding": padding})
+        save_file(tensors, path, {"of": of, "padding": padding})
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
         if (8 + header_bytes) % ALIGNMENT == 0:

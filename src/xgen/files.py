@@ -1,6 +1,7 @@
 """Files that are whole or not there: write then rename, digests, room on the disk, the cache folder."""
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -65,27 +66,21 @@ def no_room_named(folder: Path) -> Iterator[None]:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` under a temporary name beside `path`, flush it to the disk, rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = _draft_of(path)
-    try:
-        with no_room_named(path.parent), draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as draft, draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager
 def whole_file(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary file beside `path`, made with `mode`, that becomes `path` if the block succeeds.
 
-    Whatever goes wrong, nothing half-made stays; what a killed process left an hour ago goes too.
+    Whatever goes wrong, nothing half-made stays; what a process that was killed left of `path` an hour
+    ago goes too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for old in path.parent.glob(".*"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}"):
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > 3600:
                 old.unlink()

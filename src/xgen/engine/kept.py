@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -85,6 +86,7 @@ def keep(key: str, cache: Cache, dtype: torch.dtype, model: str, documents: Sequ
         "tokens": str(cache.length),
     }
     _make_room(limit_bytes() - n_bytes)
+    folder().mkdir(parents=True, exist_ok=True, mode=0o700)
     with whole_file(_path(key), mode=0o600) as draft:
         _save(tensors, draft, said)
     return True
@@ -150,7 +152,11 @@ def trim() -> None:
 
 
 def _make_room(limit: int) -> None:
-    """Remove the least recently used until at most `limit` bytes are left."""
+    """Remove the least recently used until at most `limit` bytes are left, and drafts an hour old."""
+    for draft in folder().glob(".*"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > 3600:
+                draft.unlink()
     total = 0
     for kept in entries():
         total += kept.n_bytes
