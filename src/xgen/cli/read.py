@@ -60,7 +60,7 @@ def read(
     """Read documents: summarize, answer, cite.
 
     Every answer comes with its quotations and their places; every summary says what it covers. The
-    first lines say how the documents were read, why, and what was left out.
+    first lines say how the documents are read, why, and what is left out; the last ones how much was read.
     """
     if not ask:
         _refuse_without_question(quote=quote or None, read=how, window=window)
