@@ -19,3 +19,18 @@ class Document:
     id: str
     licence: str
     language: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One text, or one part of a source, that does not come into a corpus, and why.
+
+    `reason` is a word for counting that states the fault ("no_licence_stated"); `text` is what a person
+    is shown of it, at most some thousand characters. `language` is "" where it is not known.
+    """
+
+    source: str
+    id: str
+    language: str
+    reason: str
+    text: str
