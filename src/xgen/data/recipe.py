@@ -1,0 +1,170 @@
+"""A corpus recipe: which sources, how much of what, which tokenizer. TOML at the edge, frozen inside."""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from xgen.errors import BadRecipe, XgenError
+
+Kind = Literal["debian", "wheel", "npm", "git", "jsonl", "parquet", "folder", "chats", "descriptions"]
+T = TypeVar("T")
+
+CODE = "code"  # the set whose languages are programming languages
+TUNING_SETS = frozenset({"chat", "group"})  # conversations: never filtered as prose, counted apart
+
+_WAY_OUT = "see the recipes that come with xgen for how one is written"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SET = re.compile(r"[a-z]+")
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One `[[source]]` of a corpus recipe: where documents come from and what they are.
+
+    `packages` are "NAME" or "NAME==VERSION"; `paths` (jsonl, parquet, folder, chats) are relative to the
+    recipe's folder; `take` and `leave` are globs of paths inside a package or repository. `language`
+    fixes a language, else paths tell it; `languages` keeps only these. `fields` maps text, id, licence
+    and language to the names they have in a jsonl or parquet file.
+    """
+
+    name: str
+    kind: Kind
+    set: str
+    packages: tuple[str, ...] = ()
+    url: str = ""
+    commit: str = ""
+    paths: tuple[str, ...] = ()
+    take: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+    format: str = ""
+    language: str = ""
+    languages: tuple[str, ...] = ()
+    licence: str = ""
+    licence_source: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+    max_mb_per_package: float | None = None
+    folder: str = ""  # the recipe's own, filled in by `load_recipe`
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class TokenizerSpec:
+    """A byte-level BPE to be learned: how many ids, and from how much text (MB)."""
+
+    vocab_size: int
+    sample_mb: float = 120.0
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class Caps:
+    """How much is kept, in MB (10^6 UTF-8 bytes) of text after cleaning. None: all there is.
+
+    `text_mb` is shared out among the natural languages by bytes**temperature, and what a language cannot
+    fill goes to the others; `language_mb` sets a language's cap by hand. `code_mb` likewise among the
+    programming languages. `package_mb` bounds one package of code. `set_share` bounds a kind of set
+    ("book" = 0.33) within each language's cap.
+    """
+
+    text_mb: float | None = None
+    code_mb: float | None = None
+    temperature: float = 0.5
+    package_mb: float | None = None
+    language_mb: dict[str, float] = field(default_factory=dict)
+    set_share: dict[str, float] = field(default_factory=dict)
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class CorpusRecipe:
+    """A whole corpus recipe. `tokenizer` is one to be learned or the name of a pulled model's."""
+
+    name: str
+    tokenizer: TokenizerSpec | str
+    source: tuple[SourceSpec, ...]
+    held_out_share: float = 0.01
+    caps: Caps = Caps()
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
+def load_recipe(path: Path) -> CorpusRecipe:
+    """Read and check a corpus recipe; BadRecipe names the first thing that is wrong with it."""
+    data = read_toml(path)
+    entries = data.get("source")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict):
+            if "folder" in entry:
+                raise BadRecipe(str(path), "source: folder is not a key of a recipe", "say `paths`")
+            entry["folder"] = str(path.parent.resolve())
+    recipe = validated(CorpusRecipe, data, str(path))
+    wrong = _fault(recipe)
+    if wrong:
+        raise BadRecipe(str(path), wrong, _WAY_OUT)
+    return recipe
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; BadRecipe if it is not there or not TOML."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError as error:
+        raise BadRecipe(str(path), "there is no such file", "name a recipe, a .toml file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRecipe(str(path), f"it is not TOML ({error})", _WAY_OUT) from error
+
+
+def validated(kind: type[T], data: dict[str, Any], where: str) -> T:
+    """`data` as the dataclass `kind`; unknown keys and wrong types are one sentence of BadRecipe."""
+    try:
+        from pydantic import TypeAdapter, ValidationError
+    except ImportError as error:
+        raise XgenError(
+            "recipes", "the library pydantic is not installed", 'call `pip install "xgen[train]"`'
+        ) from error
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = _place(first["loc"], data)
+        what = "is not a key of a recipe" if first["type"] == "unexpected_keyword_argument" else first["msg"]
+        raise BadRecipe(where, f"{place}: {what[:1].lower() + what[1:]}", _WAY_OUT) from error
+
+
+def _place(loc: tuple[int | str, ...], data: Any) -> str:
+    """Where in a recipe, in words: a table of a list is called by its name, if it has one."""
+    words: list[str] = []
+    for step in loc:
+        try:
+            data = data[step]
+        except (LookupError, TypeError):
+            data = None
+        if isinstance(step, int):
+            words.append(str(data["name"]) if isinstance(data, dict) and "name" in data else str(step + 1))
+        else:
+            words.append(step)
+    return " ".join(words) or "recipe"
+
+
+def _fault(recipe: CorpusRecipe) -> str | None:
+    """What types alone cannot say: names that can be file names, no source twice, shares that are shares."""
+    names = [spec.name for spec in recipe.source]
+    for name in [recipe.name, *names]:
+        if not _NAME.fullmatch(name):
+            return f"the name {name!r} has other characters than a-z, 0-9, dot, - and _"
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        return f"two sources are called {twice[0]}"
+    for spec in recipe.source:
+        if not _SET.fullmatch(spec.set):
+            return f"source {spec.name}: the set {spec.set!r} is not one word of a-z"
+    shares = {"held_out_share": recipe.held_out_share, **recipe.caps.set_share}
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            return f"{name} = {share} is not a share between 0 and 1"
+    return None if recipe.source else "it names no source"
