@@ -6,6 +6,8 @@ XgenError                 bad input or circumstances: one sentence, exit code 2
 ├── BadModel              a model that is unknown, damaged or of a form we refuse
 ├── TooLong               more tokens than the window takes
 ├── NotPulled             a model that is not on disk yet
+├── BadRecipe             a recipe with a field that is wrong, unknown or missing
+├── BadCorpus             a corpus that is missing, damaged, or too small for what is asked of it
 └── NoRoom                a disk that is full
 """
 
@@ -46,3 +48,11 @@ class NotPulled(XgenError):
 
 class NoRoom(XgenError):
     """A disk that is full; whatever was half-written has been removed."""
+
+
+class BadRecipe(XgenError):
+    """A recipe of a corpus or of a run that cannot be followed; the sentence names the field."""
+
+
+class BadCorpus(XgenError):
+    """A corpus that is missing or damaged, or that cannot feed what is asked of it."""
