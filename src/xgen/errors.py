@@ -2,7 +2,6 @@
 
 XgenError                 bad input or circumstances: one sentence, exit code 2
 ├── BadDocument           a file that cannot be read as text
-├── BadRecipe             a recipe that says something it cannot mean
 ├── BadModel              a model that is unknown, damaged or of a form we refuse
 ├── TooLong               more tokens than the window takes
 ├── NotPulled             a model that is not on disk yet
@@ -28,10 +27,6 @@ class XgenError(Exception):
 
 class BadDocument(XgenError):
     """A file that is missing, empty, binary, encrypted, broken or too large to be read as text."""
-
-
-class BadRecipe(XgenError):
-    """A recipe that is missing, not TOML, or has an unknown key or a value that cannot be meant."""
 
 
 class BadModel(XgenError):
