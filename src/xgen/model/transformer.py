@@ -131,6 +131,11 @@ class Transformer(nn.Module):
         hidden_BTM: Tensor = self.norm(x_BTM)
         return hidden_BTM
 
+    @property
+    def output_weight(self) -> Tensor:
+        """The vocabulary's matrix [V, M] that makes logits of hidden states: the head's, or the tied one."""
+        return self.embedding.weight if self.head is None else self.head.weight
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., M] -> logits [..., V] in fp32."""
         if self.head is None:
