@@ -7,12 +7,14 @@ queries are the last T of S positions and each sees the keys up to its own.
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
+"""Attention of queries, keys, values and who sees whom: None, a mask, or a `Packed` for packed.py's form."""
 
 ROWS = 448
 """Rows a block of `attend_cpu` has about: scores of one block stay in the caches of a CPU."""

@@ -13,6 +13,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import linear, rms_norm, silu
 
 from xgen.model.attention import Attend, attend_reference
+from xgen.model.packed import Packed
 from xgen.model.shape import Shape
 
 KeysValues = Sequence[tuple[Tensor, Tensor]]
@@ -66,7 +67,7 @@ class Layer(nn.Module):
         attend: Attend,
         buffers: tuple[Tensor, Tensor] | None,
         start: int,
-        mask: Tensor | None,
+        mask: Tensor | Packed | None,
     ) -> Tensor:
         """[B, T, M] -> [B, T, M]; new keys and values go into `buffers` at `start`, if given."""
         h_BTM = self.attention_norm(x_BTM)
@@ -113,13 +114,14 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         cache: KeysValues | None = None,
         start: int = 0,
-        mask: Tensor | None = None,
+        mask: Tensor | Packed | None = None,
     ) -> Tensor:
         """Final hidden states [B, T, M] of the tokens `ids_BT` (int64).
 
         With a `cache`, its first `start` tokens are seen too and the new keys and values are
         written behind them. `positions` ([T], or [B, T] where rows differ) default to start,
-        start + 1, ...; `mask` over `start + T` keys replaces the causal rule (attention.py).
+        start + 1, ...; `mask` over `start + T` keys replaces the causal rule (attention.py), and
+        `attend_packed` takes a `Packed` instead.
         """
         if positions is None:
             positions = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device)
