@@ -18,6 +18,12 @@ from xgen.model.shape import Shape
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
+    "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""The chat template of a model that brings none: turns as OpenAI's ChatML marks them."""
+
 _LARGEST_JSON_BYTES = 1 << 26
 _MOST_LAYERS = 1 << 12
 

@@ -16,16 +16,11 @@ from torch import Tensor
 from xgen.cards import Card, write_card
 from xgen.errors import BadModel
 from xgen.files import require_room, whole_folder
-from xgen.formats.folder import parameter_shapes, write_config, write_json, write_weights
+from xgen.formats.folder import CHATML, parameter_shapes, write_config, write_json, write_weights
 from xgen.formats.gguf_file import GGUFFile, StoredTensor, read_gguf
 from xgen.model.shape import Shape
 
 TESTED_KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_1", "Q5_0", "Q4_K", "Q6_K")
-# ChatML, for a file that has none of its own: each turn as <|im_start|>role, line, content, <|im_end|>.
-CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
-    "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 ENDS = ("<|im_end|>", "<|endoftext|>")
 TOKENIZER_BYTES = 1 << 25
 _ROWS_AT_ONCE = 4096
