@@ -1,0 +1,147 @@
+"""Adapters against the dense weights they stand for, and as what alone is trained."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from xgen.model.lora import (
+    TARGETS,
+    Adapter,
+    LoraLinear,
+    adapter_of,
+    attach,
+    merged,
+    new_adapter,
+    plain_weights,
+)
+from xgen.model.shape import Shape
+from xgen.model.transformer import Transformer
+
+SHAPE = Shape(2, 32, 48, 4, 2, 8, 64, 128, tied_head=True, qkv_bias=True)
+IDS = torch.arange(7, 40)[None] % 64
+
+
+@pytest.fixture
+def model() -> Transformer:
+    torch.manual_seed(0)
+    model = Transformer(SHAPE)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(mean=1.0 if "norm" in str(p.shape) else 0.0, std=0.2)
+    return model
+
+
+def filled(model: Transformer, rank: int = 4) -> Adapter:
+    """An adapter that changes something."""
+    fresh = new_adapter(model, rank, 2.0 * rank, seed=3)
+    generator = torch.Generator().manual_seed(5)
+    weights = {
+        name: (a, torch.empty_like(b).normal_(0, 0.1, generator=generator))
+        for name, (a, b) in fresh.weights.items()
+    }
+    return Adapter(rank, 2.0 * rank, weights)
+
+
+def logits(model: Transformer) -> Tensor:
+    out: Tensor = model.logits(model(IDS))
+    return out
+
+
+def test_a_new_adapter_changes_nothing(model: Transformer) -> None:
+    before = logits(model).detach()
+    fresh = new_adapter(model, 4, 8.0, seed=1)
+    attach(model, fresh)
+    assert torch.equal(logits(model), before)
+    assert len(fresh.weights) == len(TARGETS) * SHAPE.n_layers
+    bounds = {name: a.abs().max() * a.shape[1] ** 0.5 for name, (a, _) in fresh.weights.items()}
+    assert all(0.8 < bound <= 1 for bound in bounds.values())
+
+
+def test_against_dense_weights_the_path_is_the_product(model: Transformer) -> None:
+    """The sum of Hu et al. (2021), section 4.1, written out on the weights themselves."""
+    adapter = filled(model)
+    dense = Transformer(SHAPE)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for name, (a, b) in adapter.weights.items():
+        state[name] += (b.double() @ a.double() * 2.0).float()
+    dense.load_state_dict(state)
+    attach(model, adapter)
+    assert not torch.allclose(logits(model), model.logits(model(IDS.flip(1))))
+    torch.testing.assert_close(logits(model), logits(dense), rtol=1e-4, atol=1e-4)
+
+
+def test_only_the_adapter_is_trained_and_it_moves(model: Transformer) -> None:
+    attach(model, filled(model))
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert len(trained) == 2 * len(TARGETS) * SHAPE.n_layers
+    assert all(name.endswith((".lora_a", ".lora_b")) for name in trained)
+    logits(model).square().mean().backward()  # type: ignore[no-untyped-call]
+    for name, p in model.named_parameters():
+        assert (p.grad is not None and p.grad.abs().sum() > 0) == (name in trained)
+
+
+def test_what_is_attached_is_a_copy_and_comes_back(model: Transformer) -> None:
+    adapter = filled(model)
+    attach(model, adapter)
+    with torch.no_grad():
+        model.layers[0].q.lora_b += 1
+    back = adapter_of(model)
+    assert (back.rank, back.alpha, back.n_parameters) == (4, 8.0, adapter.n_parameters)
+    for name, (a, b) in adapter.weights.items():
+        change = 1.0 if name == "layers.0.q.weight" else 0.0
+        assert torch.equal(back.weights[name][0], a)
+        assert torch.equal(back.weights[name][1], b + change)
+
+
+def test_plain_weights_are_an_ordinary_model(model: Transformer) -> None:
+    attach(model, filled(model))
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    plain = Transformer(SHAPE)
+    plain.load_state_dict(plain_weights(model))
+    torch.testing.assert_close(logits(plain), logits(model), rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+def test_a_path_beside_bf16_weights_keeps_fp32_masters(model: Transformer) -> None:
+    exact = filled(model)
+    attach(model, exact)
+    expected = logits(model)
+    half = Transformer(SHAPE)
+    half.load_state_dict({n: p for n, p in model.named_parameters() if ".lora_" not in n})
+    half.to(torch.bfloat16)
+    attach(half, exact)
+    assert {p.dtype for p in half.parameters() if p.requires_grad} == {torch.float32}
+    out = logits(half)
+    assert (out - expected).norm() / expected.norm() < 0.05
+
+
+def test_merging_adds_in_fp32() -> None:
+    """A change too small for bf16 beside the weight survives until the sum is rounded once."""
+    weight = torch.full((2, 3), 1.0, dtype=torch.bfloat16)
+    pair = torch.full((1, 3), 1e-3), torch.ones(2, 1)
+    total = merged(weight, "w", Adapter(1, 2.0, {"w": pair}))
+    assert total.dtype == torch.float32
+    torch.testing.assert_close(total, torch.full((2, 3), 1.002))
+    assert merged(weight, "v", Adapter(1, 2.0, {"w": pair})) is weight
+
+
+def test_the_same_seed_draws_the_same(model: Transformer) -> None:
+    one, same, other = (new_adapter(model, 2, 2.0, seed) for seed in (1, 1, 2))
+    name = "layers.1.down.weight"
+    assert torch.equal(one.weights[name][0], same.weights[name][0])
+    assert not torch.equal(one.weights[name][0], other.weights[name][0])
+
+
+def test_what_has_no_place_is_refused(model: Transformer) -> None:
+    adapter = filled(model)
+    for name, pair in {
+        "layers.2.q.weight": adapter.weights["layers.0.q.weight"],
+        "layers.0.q.weight": adapter.weights["layers.0.down.weight"],
+    }.items():
+        with pytest.raises(ValueError, match="no place"):
+            attach(model, Adapter(4, 8.0, {name: pair}))
+    assert not any(isinstance(module, LoraLinear) for module in model.modules())
+    with pytest.raises(ValueError, match="no adapter"):
+        adapter_of(model)
+    with pytest.raises(ValueError, match="rank is 0"):
+        new_adapter(model, 0, 1.0, seed=0)
