@@ -11,12 +11,14 @@ from safetensors import safe_open
 
 from xgen import bundle as bundle_module
 from xgen.bundle import load, pull
-from xgen.cards import CARDS, Card
+from xgen.cards import CARDS, Card, write_card
 from xgen.engine import machine
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
+from xgen.formats.adapter import load_adapter, save_adapter
 from xgen.formats.folder import load_weights, read_shape
 from xgen.model.int8 import ALIGNMENT
+from xgen.model.lora import Adapter, new_adapter
 from xgen.text.chat import Message
 
 FP32 = {"device": "cpu", "dtype": "fp32"}
@@ -255,3 +257,81 @@ def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(
         load(tiny_folder, device="cpu")
     assert len(four_rows) == 2
     assert list((home / "int8").iterdir()) == []
+
+
+@pytest.fixture
+def adapter(tiny_folder: Path, tmp_path: Path) -> Path:
+    """An adapter of the tiny model that changes something."""
+    fresh = new_adapter(load(tiny_folder, **FP32).model, 2, 4.0, seed=0)
+    weights = {name: (a, torch.full_like(b, 0.03)) for name, (a, b) in fresh.weights.items()}
+    folder = tmp_path / "tuned"
+    folder.mkdir()
+    card = dataclasses.replace(CARDS["smollm2"], name="tuned", title="Tuned", default_read="whole")
+    save_adapter(folder, Adapter(2, 4.0, weights), card, base=str(tiny_folder))
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_an_adapter_is_added_in_fp32_and_cast_once(tiny_folder: Path, adapter: Path, dtype: str) -> None:
+    changed = load(tiny_folder, device="cpu", dtype=dtype, adapter=str(adapter))
+    low = load_adapter(adapter, changed.shape)
+    for name, stored in load_weights(tiny_folder, changed.shape).items():
+        expected = stored.float()
+        if name in low.weights:
+            a, b = (t.double() for t in low.weights[name])
+            expected = (expected.double() + 2.0 * b @ a).float()
+        found = changed.model.get_parameter(name)
+        assert not found.requires_grad
+        rtol = 1e-6 if dtype == "fp32" else 2**-8  # a sum at the edge of two roundings may go either way
+        torch.testing.assert_close(found, expected.to(changed.dtype), rtol=rtol, atol=1e-6)
+    assert len(low.weights) == 7 * changed.shape.n_layers
+
+
+def test_what_is_kept_depends_on_the_adapter(tiny_folder: Path, adapter: Path) -> None:
+    plain, changed = load(tiny_folder, **FP32).identity, load(tiny_folder, **FP32, adapter=adapter).identity
+    config = adapter / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 8.0}))
+    stronger = load(tiny_folder, **FP32, adapter=adapter).identity
+    assert len({plain, changed, stronger}) == 3
+    assert load(tiny_folder, **FP32, adapter=adapter).identity == stronger
+
+
+def test_8_bit_copies_are_the_adapters_own(
+    tiny_folder: Path, adapter: Path, four_rows: list[int], home: Path
+) -> None:
+    ids = torch.tensor([[5, 9, 100]])
+    exact = load(tiny_folder, device="cpu", dtype="bf16", adapter=adapter)
+    for _ in range(2):  # neither takes the other's, nor overwrites them
+        load(tiny_folder, device="cpu")
+        found = load(tiny_folder, device="cpu", adapter=adapter)
+    assert (len(four_rows), len(list((home / "int8").iterdir()))) == (2, 2)
+    with torch.inference_mode():
+        one, other = (b.model.logits(b.model(ids)) for b in (found, exact))
+    assert 0 < (one - other).norm() / other.norm() < 0.05
+
+
+def test_the_card_is_the_adapters_and_no_wider_than_the_models(tiny_folder: Path, adapter: Path) -> None:
+    card = load(tiny_folder, **FP32, adapter=adapter).card
+    assert (card.name, card.default_read) == ("tuned", "whole")
+    assert card.licence == "Apache-2.0; tiny: unknown licence"
+    assert not card.commercial_use
+    write_card(CARDS["xgen-7b-8k-inst"], tiny_folder)
+    card = load(tiny_folder, **FP32, adapter=adapter).card
+    assert (card.licence, card.commercial_use) == ("Apache-2.0; xgen-7b-8k-inst: research only", False)
+    write_card(CARDS["smollm2"], tiny_folder)
+    card = load(tiny_folder, **FP32, adapter=adapter).card
+    assert (card.licence, card.commercial_use) == ("Apache-2.0", True)
+    (adapter / "card.json").unlink()
+    card = load(tiny_folder, **FP32, adapter=adapter).card
+    assert (card.name, card.title) == ("tuned", "SmolLM2-135M-Instruct with the adapter tuned")
+    assert (card.licence, card.commercial_use) == ("unknown licence; smollm2: Apache-2.0", False)
+    assert card.languages == ("en",)
+
+
+def test_an_adapter_is_no_model_and_must_be_there(tiny_folder: Path, adapter: Path) -> None:
+    with pytest.raises(BadModel, match="by --adapter"):
+        load(adapter, **FP32)
+    with pytest.raises(BadModel, match="it has no adapter_config"):
+        load(tiny_folder, **FP32, adapter=tiny_folder)
+    with pytest.raises(BadModel, match="nowhere"):
+        load(tiny_folder, **FP32, adapter="nowhere")

@@ -21,17 +21,20 @@ __all__ = ["__version__", "load", "open", "pull"]
 __version__ = "0.1.0"
 
 
-def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") -> Reader:
+def load(
+    name_or_folder: str | Path, device: str = "auto", dtype: str = "auto", adapter: str | Path | None = None
+) -> Reader:
     """Load a pulled model, by its name or from its folder, as a Reader.
 
     `device` is "auto", "cpu" or "cuda"; `dtype` is "auto" (what this machine computes fastest), "bf16",
-    "fp16" or "fp32". Raises NotPulled if a known model is not on disk yet, BadModel if it is unknown
-    or damaged.
+    "fp16" or "fp32"; `adapter` is the folder of a LoRA adapter of that model, as xgen or peft saves it.
+    Raises NotPulled if a known model is not on disk yet, BadModel if it is unknown or damaged, or the
+    adapter is another model's.
     """
     from xgen.bundle import load as load_bundle
     from xgen.read.reader import Reader
 
-    return Reader(load_bundle(name_or_folder, device=device, dtype=dtype))
+    return Reader(load_bundle(name_or_folder, device=device, dtype=dtype, adapter=adapter))
 
 
 def open(path: str | Path) -> Document:

@@ -14,16 +14,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from xgen.cards import CARDS, Card, Source, card, read_card
+from xgen.cards import CARDS, Card, Source, adapted_card, card, read_card
 from xgen.download import fetch
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
 from xgen.files import cache_folder, model_folder, whole_file
+from xgen.formats.adapter import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE, load_adapter
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
 from xgen.formats.gguf import convert
 from xgen.model.attention import attend_for
 from xgen.model.int8 import ALIGNMENT, add_int8, int8_weights
+from xgen.model.lora import Adapter, merged
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -40,13 +42,15 @@ INT8_FORM = 3
 class Bundle:
     """A loaded model. `end_ids` end a reply, `hidden_ids` are never to be sampled.
 
-    Up to `int8_rows` tokens at once pass through 8-bit weights (model/int8.py).
+    `adapter` is the folder of the adapter that its weights are changed by, if there is one; the `card`
+    is then the adapter's. Up to `int8_rows` tokens at once pass through 8-bit weights (model/int8.py).
 
     Hidden are the added tokens that do not end a reply and the rows that have no token.
     """
 
     card: Card
     folder: Path
+    adapter: Path | None
     shape: Shape
     model: Transformer
     tokenizer: Tokenizer
@@ -60,7 +64,8 @@ class Bundle:
     @cached_property
     def identity(self) -> str:
         """Tells these weights in this type from all others, without reading them all."""
-        kind = f"{self.dtype} {self.int8_rows} {self.shape} {weights_identity(self.folder)}"
+        weights = weights_identity(self.folder, self.adapter)
+        kind = f"{self.dtype} {self.int8_rows} {self.shape} {weights}"
         return hashlib.sha256(kind.encode()).hexdigest()
 
     @property
@@ -69,10 +74,16 @@ class Bundle:
         return self.int8_rows - 1 if self.int8_rows else LONGEST_DRAFT
 
 
-def weights_identity(folder: Path) -> str:
-    """Tells the weights of a folder from others: by sizes, times and the files' first and last megabytes."""
+def weights_identity(folder: Path, adapter: Path | None = None) -> str:
+    """Tells the weights of a folder, changed by an adapter's or not, from others.
+
+    By sizes, times and the files' first and last megabytes; an adapter's configuration counts as well.
+    """
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    paths = sorted(folder.glob("*.safetensors"))
+    if adapter is not None:
+        paths += [adapter / ADAPTER_FILE, adapter / ADAPTER_WEIGHTS_FILE]
+    for path in paths:
         stat = path.stat()
         digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode())
         with path.open("rb") as file:
@@ -108,32 +119,41 @@ def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
     return folder
 
 
-def load(name_or_folder: str | Path, device: str = "auto", dtype: str = "auto") -> Bundle:
+def load(
+    name_or_folder: str | Path, device: str = "auto", dtype: str = "auto", adapter: str | Path | None = None
+) -> Bundle:
     """Load a pulled model by name, or any Llama or Qwen2 folder, ready to generate.
 
     `device` is "auto" (a CUDA device if there is one, else the CPU), "cpu", "cuda" or "cuda:1";
     `dtype` is "auto" (what the device computes fastest, on a CPU with 8-bit weights for passes of few
     rows where they pay), "bf16", "fp16" or "fp32" (that and nothing else). Weights in the stored type
-    stay mapped to the file on a CPU. Raises NotPulled for a known model that is not on
-    disk, BadModel for an unknown or damaged one, XgenError for a device or type that is not there.
+    stay mapped to the file on a CPU. `adapter` is a PEFT folder, whose low-rank weights are added to the
+    model's in fp32. Raises NotPulled for a known model that is not on disk, BadModel for an unknown or
+    damaged one and for an adapter of another, XgenError for a device or type that is not there.
     """
     started = Clock.now()
     folder = _find(name_or_folder)
+    adapter = None if adapter is None else Path(adapter)
     place = _device(device)
     choice = choice_for(place) if dtype == "auto" else Choice(_dtype(dtype), 0, {})
     shape = read_shape(folder / CONFIG_FILE)
+    of_model = read_card(folder)
+    change = None if adapter is None else load_adapter(adapter, shape, of_model.name)
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.vocab_size > shape.vocab_size:
         what = f"its tokenizer has {tokenizer.vocab_size} ids for {shape.vocab_size} rows"
         raise BadModel(str(folder), what, "bring the folder again")
     end_ids = _end_ids(folder, shape)
     nameless = (i for i in range(shape.vocab_size) if not tokenizer.token_bytes(i))
-    model = _model(folder, shape, place, choice)
+    model = _model(folder, shape, place, choice, change)
+    if choice.int8_rows:
+        add_int8(model, choice.int8_rows, _int8_weights(folder, adapter, model))
     if place.type == "cpu" and (n_threads := leave_busy_cores(started)) < all_threads():
         note(f"other programs keep cores busy: computing on {n_threads} of {all_threads()}")
     return Bundle(
-        card=read_card(folder),
+        card=of_model if adapter is None else adapted_card(of_model, adapter),
         folder=folder,
+        adapter=adapter,
         shape=shape,
         model=model,
         tokenizer=tokenizer,
@@ -158,6 +178,9 @@ def _find(name_or_folder: str | Path) -> Path:
     if isinstance(name_or_folder, Path) or (name not in CARDS and Path(name).is_dir()):
         if not Path(name).is_dir():
             raise BadModel(name, "there is no such folder", "name a folder that holds a model")
+        if (Path(name) / ADAPTER_FILE).is_file() and not (Path(name) / CONFIG_FILE).is_file():
+            way_out = "name its model by --model and this folder by --adapter"
+            raise BadModel(name, "it holds an adapter, which changes a model and is none", way_out)
         return Path(name)
     known = card(name)
     folder = model_folder(name)
@@ -204,31 +227,38 @@ def _dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _model(folder: Path, shape: Shape, device: torch.device, choice: Choice) -> Transformer:
+def _model(
+    folder: Path, shape: Shape, device: torch.device, choice: Choice, change: Adapter | None
+) -> Transformer:
     weights = load_weights(folder, shape)
     with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
         model = Transformer(shape, attend_for(device))
     try:
-        placed = {name: tensor.to(device, choice.dtype) for name, tensor in weights.items()}
+        if change is None:
+            placed = {name: tensor.to(device, choice.dtype) for name, tensor in weights.items()}
+        else:
+            placed = {
+                name: merged(tensor.to(device), name, change).to(choice.dtype)
+                for name, tensor in weights.items()
+            }
     except torch.OutOfMemoryError as error:
         needed = (
             f"{shape.weight_bytes(choice.dtype.itemsize) / 1e6:,.0f} MB of weights do not fit on {device}"
         )
         raise XgenError(str(folder), needed, "use a smaller model, or the CPU") from error
     model.load_state_dict(placed, assign=True)
-    if choice.int8_rows:
-        add_int8(model, choice.int8_rows, _int8_weights(folder, model))
     return model.requires_grad_(False).eval()
 
 
-def _int8_weights(folder: Path, model: Transformer) -> dict[str, torch.Tensor]:
+def _int8_weights(folder: Path, adapter: Path | None, model: Transformer) -> dict[str, torch.Tensor]:
     """The 8-bit copies of the weights, mapped from the cache folder; made and kept there at first.
 
-    One file a model folder, so that those of weights that have changed are overwritten.
+    One file a model folder and adapter, so that those of weights that have changed are overwritten.
     """
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    places = [str(place.resolve()) for place in (folder, adapter) if place is not None]
+    name = hashlib.sha256("\n".join(places).encode()).hexdigest()
     path = cache_folder() / "int8" / f"{name}.safetensors"
-    of = f"{INT8_FORM} {weights_identity(folder)}"
+    of = f"{INT8_FORM} {weights_identity(folder, adapter)}"
     with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
         if (file.metadata() or {}).get("of") == of:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

@@ -203,6 +203,34 @@ def read_card(folder: Path) -> Card:
         ) from error
 
 
+def adapted_card(base: Card, folder: Path) -> Card:
+    """The card of a model that is changed by the adapter in `folder`: nothing is allowed that `base` is not.
+
+    The adapter's own card names it; without one the licence of what it was trained on is unknown. Raises
+    BadModel as `read_card` does.
+    """
+    own = read_card(folder)
+    licence, source = own.licence, own.licence_source
+    if own.licence != base.licence:
+        licence, source = f"{licence}; {base.name}: {base.licence}", f"{source}; {base.licence_source}"
+    own = dataclasses.replace(
+        own,
+        licence=licence,
+        licence_source=source,
+        commercial_use=own.commercial_use and base.commercial_use,
+    )
+    if (folder / CARD_FILE).exists():
+        return own
+    return dataclasses.replace(
+        own,
+        title=f"{base.title} with the adapter {own.name}",
+        languages=base.languages,
+        window_tokens=base.window_tokens,
+        n_parameters=base.n_parameters,
+        default_read=base.default_read,
+    )
+
+
 def _unknown(folder: Path) -> Card:
     name = "".join(c for c in folder.resolve().name if c.isprintable()) or "model"
     return Card(

@@ -87,6 +87,7 @@ class HandmadeReader:
     """Takes what the command line hands it."""
 
     calls: list[dict[str, Any]]
+    loaded: dict[str, Any]
 
     def __init__(self) -> None:
         self.calls = []
@@ -116,5 +117,10 @@ def reader(home: Path, monkeypatch: pytest.MonkeyPatch) -> HandmadeReader:
     """The default model is on disk, and loading it gives a reader made by hand."""
     made = HandmadeReader()
     (cache_folder() / "models" / "qwen-0.5b").mkdir(parents=True)
-    monkeypatch.setattr(xgen, "load", lambda *words, **options: made)
+
+    def load(*words: str, **options: Any) -> HandmadeReader:
+        made.loaded = options
+        return made
+
+    monkeypatch.setattr(xgen, "load", load)
     return made

@@ -39,6 +39,15 @@ def test_flags_reach_the_reader(run_xgen: Callable, reader, note: str) -> None:
     assert expected.items() <= reader.calls[-1].items()
 
 
+def test_an_adapter_reaches_the_model(run_xgen: Callable, reader, note: str) -> None:
+    run_xgen("read", note, "--adapter", "tuned")
+    assert reader.loaded["adapter"] == "tuned"
+    run_xgen("chat", note, "--adapter", "tuned")
+    assert reader.loaded["adapter"] == "tuned"
+    run_xgen("read", note)
+    assert reader.loaded["adapter"] is None
+
+
 def test_json_has_the_documented_keys(run_xgen: Callable, reader, note: str) -> None:
     found = json.loads(run_xgen("read", note, "--ask", "What?", "--json").out)
     assert list(found) == ["model", "how", "why", "documents", "summary", "answers", "timing"]

@@ -9,7 +9,7 @@ import typer
 import xgen
 from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
-from xgen.cli.options import DEFAULT_MODEL, Device, Dtype, Model, Offline
+from xgen.cli.options import DEFAULT_MODEL, Adapter, Device, Dtype, Model, Offline
 from xgen.cli.printing import harmless
 from xgen.errors import XgenError
 from xgen.show import note
@@ -40,6 +40,7 @@ def chat(
         typer.Option(metavar="N", help="Of the draws; the same seed, the same replies."),
     ] = 0,
     model: Model = DEFAULT_MODEL,
+    adapter: Adapter = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     offline: Offline = False,
@@ -57,7 +58,7 @@ def chat(
     documents = open_named(files) if files else []
     _, card = require_model(model, offline)
     warn_of_languages(documents, card)
-    reader = xgen.load(model, device=device, dtype=dtype)
+    reader = xgen.load(model, device=device, dtype=dtype, adapter=adapter)
     conversation = reader.chat(system=system, documents=documents, temperature=temperature, seed=seed)
     at_terminal = sys.stdin.isatty()
     if at_terminal:

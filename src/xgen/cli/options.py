@@ -18,6 +18,14 @@ Model = Annotated[
     str,
     typer.Option(metavar="NAME|FOLDER", help="A model by its name (`xgen models` lists them) or its folder."),
 ]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        show_default=False,
+        help="A LoRA adapter of that model, as `xgen train` or peft saves it.",
+    ),
+]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option(help="Where to compute; auto takes a GPU if there is one."),

@@ -10,7 +10,7 @@ import typer
 import xgen
 from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
-from xgen.cli.options import DEFAULT_MODEL, Device, Dtype, Files, Json, Model, Offline
+from xgen.cli.options import DEFAULT_MODEL, Adapter, Device, Dtype, Files, Json, Model, Offline
 from xgen.cli.printing import print_text
 from xgen.errors import XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS
@@ -46,6 +46,7 @@ def read(
         ),
     ] = None,
     model: Model = DEFAULT_MODEL,
+    adapter: Adapter = None,
     max_answer_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="The longest free answer, in tokens.")
     ] = MAX_ANSWER_TOKENS,
@@ -67,7 +68,7 @@ def read(
     documents = open_named(files)
     _, card = require_model(model, offline)
     warn_of_languages(documents, card)
-    reader = xgen.load(model, device=device, dtype=dtype)
+    reader = xgen.load(model, device=device, dtype=dtype, adapter=adapter)
     reading = reader.read(
         documents,
         questions=ask or (),

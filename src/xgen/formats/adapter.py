@@ -17,8 +17,8 @@ from xgen.formats.folder import foreign_name, parameter_shapes, read_json, write
 from xgen.model.lora import TARGETS, Adapter
 from xgen.model.shape import Shape
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
+ADAPTER_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 
 _PREFIX = "base_model.model."
 _WAY_OUT = "use a plain LoRA adapter of the linear maps, saved by peft or by xgen"
@@ -67,19 +67,25 @@ def save_adapter(
         "lora_dropout": 0.0,
         "inference_mode": True,
     }
-    save_file(tensors, folder / WEIGHTS_FILE, {"format": "pt"})
-    write_json(folder / CONFIG_FILE, config)
+    save_file(tensors, folder / ADAPTER_WEIGHTS_FILE, {"format": "pt"})
+    write_json(folder / ADAPTER_FILE, config)
     write_card(card, folder)
 
 
-def load_adapter(folder: Path, shape: Shape) -> Adapter:
+def load_adapter(folder: Path, shape: Shape, model: str = "") -> Adapter:
     """The adapter in a PEFT folder, for a decoder of `shape`, in its stored type.
 
-    Raises BadModel for a missing or damaged file, for a field that cannot be represented and for every
-    tensor that is missing, too many or of another shape, each by name.
+    Raises BadModel for a missing or damaged file, for a field that cannot be represented, for every tensor
+    that is missing, too many or of another shape, each by name, and for an adapter that was trained on
+    another one of the known models than `model`.
     """
-    path = folder / CONFIG_FILE
+    path = folder / ADAPTER_FILE
+    if not path.is_file():
+        raise BadModel(str(folder), f"it has no {ADAPTER_FILE}", "name the folder of an adapter")
     config = read_json(path)
+    base = config.get("base_model_name_or_path")
+    if model in CARDS and isinstance(base, str) and base in CARDS and base != model:
+        raise BadModel(str(folder), f"this adapter was trained on {base}, not on {model}", f"use {base}")
     for field, value in config.items():
         if field in _FIXED:
             if not any(value is known or value == known for known in _FIXED[field]):
@@ -98,20 +104,6 @@ def load_adapter(folder: Path, shape: Shape) -> Adapter:
         alpha = alpha * math.sqrt(rank)
     targets = _targets(config.get("target_modules"), path)
     return Adapter(rank, float(alpha), _weights(folder, shape, rank, targets))
-
-
-def base_of(folder: Path) -> str | None:
-    """The model that an adapter says it was trained on, if it says so."""
-    base = read_json(folder / CONFIG_FILE).get("base_model_name_or_path")
-    return base if isinstance(base, str) and base else None
-
-
-def require_base(folder: Path, card: Card) -> None:
-    """BadModel if the adapter names a model that is known, and it is not the one of `card`."""
-    base = base_of(folder)
-    if base in CARDS and card.name in CARDS and base != card.name:
-        what = f"this adapter was trained on {base}, not on {card.name}"
-        raise BadModel(str(folder), what, f"say --model {base}")
 
 
 def _tensor_name(name: str, part: str) -> str:
@@ -145,10 +137,10 @@ def _weights(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
-    path = folder / WEIGHTS_FILE
+    path = folder / ADAPTER_WEIGHTS_FILE
     if not path.is_file():
         way_out = "name a folder with safetensors weights (pickled ones are not read)"
-        raise BadModel(str(folder), f"it has no {WEIGHTS_FILE}", way_out)
+        raise BadModel(str(folder), f"it has no {ADAPTER_WEIGHTS_FILE}", way_out)
     try:
         with safe_open(path, framework="pt") as file:
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
