@@ -24,6 +24,10 @@ class XgenError(Exception):
         self.what = what
         self.way_out = way_out
 
+    def __reduce__(self) -> tuple[type["XgenError"], tuple[str, str, str]]:
+        """How it comes whole from one process to another."""
+        return type(self), (self.where, self.what, self.way_out)
+
 
 class BadDocument(XgenError):
     """A file that is missing, empty, binary, encrypted, broken or too large to be read as text."""

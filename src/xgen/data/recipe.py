@@ -11,6 +11,11 @@ from xgen.errors import BadRecipe, XgenError
 Kind = Literal["debian", "wheel", "npm", "git", "jsonl", "parquet", "folder", "chats", "descriptions"]
 T = TypeVar("T")
 
+# XGen's own; the languages that are kept where a recipe names none.
+LANGUAGES = (
+    *("bg", "ca", "cs", "da", "de", "en", "es", "fr", "hr", "hu", "it"),
+    *("ja", "nl", "pl", "pt", "ro", "ru", "sl", "sr", "sv", "uk", "zh"),
+)
 CODE = "code"  # the set whose languages are programming languages
 TUNING_SETS = frozenset({"chat", "group"})  # conversations: never filtered as prose, counted apart
 
@@ -82,13 +87,17 @@ class Caps:
 
 @dataclass(frozen=True)
 class CorpusRecipe:
-    """A whole corpus recipe. `tokenizer` is one to be learned or the name of a pulled model's."""
+    """A whole corpus recipe. `tokenizer` is one to be learned or the name of a pulled model's.
+
+    `languages` (ISO 639-1) are kept, other natural languages are not.
+    """
 
     name: str
     tokenizer: TokenizerSpec | str
     source: tuple[SourceSpec, ...]
     held_out_share: float = 0.01
     caps: Caps = Caps()
+    languages: tuple[str, ...] = LANGUAGES
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 

@@ -91,6 +91,11 @@ class Tokenizer:
         ids: list[int] = self._plain.encode(replace_surrogates(text)[0]).ids
         return ids
 
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text as `encode`; faster for many, on all cores the library may use."""
+        cleaned = [replace_surrogates(text)[0] for text in texts]
+        return [found.ids for found in self._plain.encode_batch_fast(cleaned)]
+
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids as `encode`, and for each the characters [start, end) of `text` it comes from.
 

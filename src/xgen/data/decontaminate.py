@@ -1,0 +1,155 @@
+"""No text of an evaluation is learned from: 13-grams of words, and 40-byte pieces of code.
+
+As in appendix C of GPT-3 (Brown et al. 2020, https://arxiv.org/abs/2005.14165), a text overlaps an
+evaluation where 13 of its words in a row stand in it. Here the paragraphs that hold them go, and the whole
+document if it would be cut into more than ten pieces or lose half. Of Chinese and Japanese, where
+characters count as words, 20 in a row. A program goes where 40 bytes of an evaluation's program, white
+space apart, stand in it.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xgen.data.shingles import UNSPACED, Hashes, ngrams, windows, word_hashes, words_of
+from xgen.errors import XgenError
+from xgen.files import sha256_of
+
+WORDS = 13
+WIDE_WORDS = 20
+CODE_BYTES = 40
+MIN_CODE_LETTERS = 20  # of a piece's 40 bytes: brackets and digits are anybody's
+MAX_PIECES = 10
+MAX_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What must not occur: sorted hashes, uint64, of runs of words and of pieces of code."""
+
+    grams: Hashes
+    wide_grams: Hashes
+    code: Hashes
+
+    def save(self, path: Path) -> None:
+        """Write the three arrays as one .npz file."""
+        with path.open("wb") as file:
+            np.savez(file, grams=self.grams, wide_grams=self.wide_grams, code=self.code)
+
+    @classmethod
+    def load(cls, path: Path) -> "Evaluations":
+        """What `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["grams"], arrays["wide_grams"], arrays["code"])
+
+
+def evaluation_files(folders: Sequence[Path]) -> list[Path]:
+    """The .jsonl and .jsonl.gz files in evaluation folders, sorted; XgenError if a folder has none."""
+    files: list[Path] = []
+    for folder in folders:
+        found = sorted([*folder.rglob("*.jsonl"), *folder.rglob("*.jsonl.gz")])
+        if not found:
+            raise XgenError(
+                str(folder), "it has no .jsonl or .jsonl.gz file", "name a folder of evaluation sets"
+            )
+        files += found
+    return files
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """One digest for the contents of evaluation files."""
+    return "-".join(sorted(sha256_of(path)[:8] for path in files))
+
+
+def read_evaluations(files: Sequence[Path]) -> Evaluations:
+    """Hashes of every text in every field of every line of evaluation files."""
+    grams, wide, code = ([np.zeros(0, np.uint64)] for _ in range(3))
+    for path in files:
+        for text in _texts(path):
+            if "def " in text:
+                code.append(_code_pieces(text))
+            words = words_of(text)
+            if len(words) < WORDS:
+                continue
+            is_wide = 2 * sum(len(word) == 1 and word > "\u3000" for word in words) > len(words)
+            hashes = word_hashes(words)
+            (wide if is_wide else grams).append(ngrams(hashes, WIDE_WORDS if is_wide else WORDS))
+    return Evaluations(*(np.unique(np.concatenate(part)) for part in (grams, wide, code)))
+
+
+def overlapping_words(hashes: Hashes, language: str, evaluations: Evaluations) -> list[tuple[int, int]]:
+    """Stretches [start, end) of words that stand in an evaluation, in order, apart from one another."""
+    wide = language in UNSPACED
+    n, known = (WIDE_WORDS, evaluations.wide_grams) if wide else (WORDS, evaluations.grams)
+    if not len(known):
+        return []
+    stretches: list[tuple[int, int]] = []
+    for start in np.flatnonzero(_among(ngrams(hashes, n), known)).tolist():
+        if stretches and start <= stretches[-1][1]:
+            stretches[-1] = (stretches[-1][0], start + n)
+        else:
+            stretches.append((start, start + n))
+    return stretches
+
+
+def overlapping_pieces(
+    pieces: Sequence[str], hashes: Hashes, language: str, evaluations: Evaluations
+) -> tuple[list[bool], int]:
+    """For each paragraph whether it touches an evaluation's text, and how many stretches there are.
+
+    `hashes` are those of the words of all the paragraphs joined.
+    """
+    stretches = overlapping_words(hashes, language, evaluations)
+    if not stretches:
+        return [False] * len(pieces), 0
+    ends = np.cumsum([len(words_of(piece)) for piece in pieces])
+    touched = np.zeros(len(pieces), np.bool_)
+    for start, end in stretches:
+        first, last = np.searchsorted(ends, [start, end - 1], side="right").tolist()
+        touched[first : last + 1] = True
+    return touched.tolist(), len(stretches)
+
+
+def overlaps_code(code: str, evaluations: Evaluations) -> bool:
+    """Whether 40 bytes in a row of a program, white space apart, stand in an evaluation's program."""
+    return len(evaluations.code) > 0 and bool(_among(windows(code, CODE_BYTES), evaluations.code).any())
+
+
+def _among(hashes: Hashes, known: Hashes) -> Any:
+    places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return known[places] == hashes
+
+
+def _code_pieces(text: str) -> Hashes:
+    """Hashes of pieces of 40 bytes, end to end; one that falls anywhere in a program is found there."""
+    data = "".join(text.split()).encode("utf-8", "surrogatepass")
+    pieces = windows(text, CODE_BYTES, CODE_BYTES)
+    telling = [
+        sum(chr(byte).isalpha() for byte in data[i * CODE_BYTES : (i + 1) * CODE_BYTES]) >= MIN_CODE_LETTERS
+        for i in range(len(pieces))
+    ]
+    return pieces[np.array(telling, np.bool_)]
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """All strings in a file of JSON lines, at any depth."""
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for line in file:
+                if line.strip():
+                    yield from _strings(json.loads(line))
+    except (OSError, EOFError, ValueError) as error:
+        raise XgenError(str(path), f"it cannot be read ({error})", "name a folder of JSON lines") from error
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part)

@@ -1,0 +1,38 @@
+"""Lines that are on every page of a package and belong to none: navigation, headers, footers."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+MIN_DOCUMENTS = 8
+MIN_SHARE = 0.25  # of the documents of a batch
+MIN_WORDS = 3  # so that NAME, SYNOPSIS and DESCRIPTION stay, which every manual page has
+MIN_WIDE_CHARACTERS = 8
+MAX_CHARACTERS = 300
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_WIDE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+def repeated_lines(
+    texts: Sequence[str], min_documents: int = MIN_DOCUMENTS, min_share: float = MIN_SHARE
+) -> frozenset[str]:
+    """Lines, stripped, of at least three words that stand in a large share of the texts of one package."""
+    if len(texts) < min_documents:
+        return frozenset()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update({line.strip() for line in text.split("\n") if len(line) < MAX_CHARACTERS})
+    least = max(min_documents, min_share * len(texts))
+    return frozenset(line for line, count in counts.items() if count >= least and _says_something(line))
+
+
+def without_lines(text: str, lines: frozenset[str]) -> str:
+    """`text` without the lines that, stripped, are among `lines`."""
+    if not lines:
+        return text
+    return "\n".join(line for line in text.split("\n") if line.strip() not in lines)
+
+
+def _says_something(line: str) -> bool:
+    return len(_WORD.findall(line)) >= MIN_WORDS or len(_WIDE.findall(line)) >= MIN_WIDE_CHARACTERS

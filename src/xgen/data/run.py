@@ -1,0 +1,343 @@
+"""The build of a corpus: sources -> filters -> duplicates, caps -> tokenizer -> token ids -> a corpus folder.
+
+Work is done unit by unit (a package of a source) by as many processes as there are cores. What a unit gave
+is kept in the work folder under a digest of all that it depends on; a build that was killed anywhere, or
+whose recipe was changed, does the rest.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from xgen.data import clean
+from xgen.data.clean import Rules, clean_unit, read_documents, size_of
+from xgen.data.decontaminate import Evaluations, digest_of, evaluation_files, read_evaluations
+from xgen.data.encode import Portion, encode_portion, encoded_file, held_out, sample_texts, set_name
+from xgen.data.recipe import CorpusRecipe, SourceSpec
+from xgen.data.select import REASONS, Candidates, Choice, choose, load_candidates
+from xgen.data.shards import write_corpus
+from xgen.data.tally import Tally
+from xgen.errors import XgenError
+from xgen.files import model_folder, whole_file, write_whole
+from xgen.show import note, progress
+from xgen.text.tokenizer import TOKENIZER_FILE
+
+_EVALUATIONS_FILE = "evaluations.npz"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are: the corpus to be, its work folder, what was downloaded, mirrors of repositories."""
+
+    out: Path
+    work: Path
+    downloads: Path
+    mirror: Path | None = None
+    evaluations: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One package of one source (or a whole source), and the name of what it gives."""
+
+    spec: SourceSpec
+    name: str
+
+
+@dataclass
+class Built:
+    """What a build reports beside the corpus: counts with samples, and seconds by step."""
+
+    tally: Tally = field(default_factory=Tally)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def build_corpus(recipe: CorpusRecipe, places: Places, n_workers: int = 0, quiet: bool = False) -> Built:
+    """Make the corpus folder `places.out` of a recipe; 0 workers: as many as this process may use cores.
+
+    XgenError if a source cannot be had or read, or the counts do not add up.
+    """
+    n_workers = n_workers or _n_cores()
+    built = Built()
+    with _timed(built, "download"), progress("download", len(recipe.source), "sources", quiet) as advance:
+        for spec in recipe.source:
+            _source(spec.kind).download(spec, places.downloads, places.mirror, quiet=quiet)
+            advance(1)
+    with _timed(built, "evaluations"):
+        digest = _prepare_evaluations(places)
+    units = units_of(recipe, digest)
+    with _timed(built, "clean"):
+        todo = [unit for unit in units if not _cleaned(places, unit).exists()]
+        tasks = [(_clean, (unit, recipe.languages, places)) for unit in todo]
+        _do_all("clean", tasks, n_workers, quiet)
+    with _timed(built, "duplicates and caps"):
+        folders = [_cleaned(places, unit) for unit in units]
+        candidates = load_candidates(folders, [unit.spec.set for unit in units])
+        choice = choose(candidates, recipe.caps)
+        portions = _portions(units, folders, candidates, choice)
+    with _timed(built, "tokenizer"):
+        tokenizer = _tokenizer_folder(recipe, places, portions, candidates, choice)
+    with _timed(built, "tokens"):
+        (places.work / "tokens").mkdir(parents=True, exist_ok=True)
+        encoded = [encoded_file(portion, tokenizer, places.work / "tokens") for portion in portions]
+        _do_all(
+            "tokens",
+            [
+                (encode_portion, (portion, tokenizer, path))
+                for portion, path in zip(portions, encoded, strict=True)
+                if not path.exists()
+            ],
+            n_workers,
+            quiet,
+        )
+    with _timed(built, "write"):
+        for folder in folders:
+            built.tally.merge(_tally_before(folder))
+        _write(recipe, places, tokenizer, portions, encoded, candidates, choice, built.tally)
+    _forget_old_work(places.work, folders, encoded)
+    return built
+
+
+def units_of(recipe: CorpusRecipe, evaluations: str) -> list[Unit]:
+    """The units of a recipe, each with a name that changes when its result would."""
+    units = []
+    for spec in recipe.source:
+        for package in spec.packages or ("",):
+            one = replace(spec, packages=(package,) if package else ())
+            depends = {
+                "form": clean.FORM,
+                "spec": asdict(replace(one, folder="")),
+                "files": _state_of(one),
+                "languages": sorted(recipe.languages),
+                "evaluations": evaluations,
+            }
+            digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+            label = "".join(c if c.isalnum() or c in "._=+-" else "_" for c in f"{spec.name}={package}")
+            units.append(Unit(one, f"{label[:100]}={digest}"))
+    return units
+
+
+def _state_of(spec: SourceSpec) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of a source's own files: of those that are not a package of a version."""
+    found = []
+    for name in spec.paths:
+        path = Path(spec.folder) / name
+        files = sorted(path.rglob("*")) if path.is_dir() else sorted(path.parent.glob(path.name))
+        for file in files:
+            state = file.stat()
+            found.append((str(file.relative_to(path.parent)), state.st_size, state.st_mtime_ns))
+    return found
+
+
+def _cleaned(places: Places, unit: Unit) -> Path:
+    return places.work / "clean" / unit.name
+
+
+def _clean(unit: Unit, languages: tuple[str, ...], places: Places) -> None:
+    """Clean one unit; runs in a worker."""
+    rules = Rules(frozenset(languages), _evaluations(places.work / _EVALUATIONS_FILE))
+    found = _source(unit.spec.kind).documents(unit.spec, places.downloads, places.mirror)
+    clean_unit(found, unit.spec, rules, _cleaned(places, unit))
+
+
+def _source(kind: str) -> Any:
+    """The module of a kind of source; a recipe's kinds are those of `recipe.Kind` and no others."""
+    return importlib.import_module(f"xgen.data.sources.{kind}")
+
+
+def _prepare_evaluations(places: Places) -> str:
+    """Write the hashes that workers read; a digest of the evaluation files."""
+    files = evaluation_files(places.evaluations)
+    digest = digest_of(files)
+    path = places.work / _EVALUATIONS_FILE
+    stamp = places.work / "evaluations.txt"
+    if not path.exists() or not stamp.exists() or stamp.read_text() != digest:
+        stamp.unlink(missing_ok=True)
+        with whole_file(path) as draft:
+            read_evaluations(files).save(draft)
+        write_whole(stamp, digest.encode())
+    return digest
+
+
+@cache
+def _evaluations(path: Path) -> Evaluations:
+    return Evaluations.load(path)
+
+
+def _portions(
+    units: Sequence[Unit], folders: Sequence[Path], candidates: Candidates, choice: Choice
+) -> list[Portion]:
+    gone: dict[int, dict[int, set[int]]] = {}
+    for document, piece, _ in choice.gone.tolist():
+        unit, row = int(candidates.units[document]), int(candidates.rows[document])
+        gone.setdefault(unit, {}).setdefault(row, set()).add(piece)
+    portions = []
+    for i, (unit, folder) in enumerate(zip(units, folders, strict=True)):
+        rows = candidates.rows[(candidates.units == i) & (choice.reasons == 0)]
+        pieces = {row: frozenset(gone_of) for row, gone_of in gone.get(i, {}).items()}
+        portions.append(Portion(folder, unit.spec.name, unit.spec.set, rows, pieces))
+    return portions
+
+
+def _tokenizer_folder(
+    recipe: CorpusRecipe, places: Places, portions: Sequence[Portion], candidates: Candidates, choice: Choice
+) -> Path:
+    """A folder with the tokenizer.json: a pulled model's, or one learned from the documents chosen."""
+    if isinstance(recipe.tokenizer, str):
+        folder = model_folder(recipe.tokenizer)
+        if not (folder / TOKENIZER_FILE).exists():
+            raise XgenError(
+                recipe.tokenizer, "its tokenizer is not on disk", f"call `xgen pull {recipe.tokenizer}`"
+            )
+        return folder
+    from xgen.text.bpe import learn_bpe
+
+    spec = recipe.tokenizer
+    digest = hashlib.sha256(repr((spec, [portion.digest() for portion in portions])).encode()).hexdigest()[
+        :16
+    ]
+    folder = places.work / "tokenizers" / digest
+    if not (folder / TOKENIZER_FILE).exists():
+        kept = choice.reasons == 0
+        sizes = {
+            str(language): int(choice.sizes[kept & (candidates.languages == language)].sum())
+            for language in np.unique(candidates.languages[kept]).tolist()
+        }
+        texts = sample_texts(portions, sizes, spec.sample_mb * 1e6)
+        data = learn_bpe(texts, spec.vocab_size)
+        write_whole(folder / TOKENIZER_FILE, json.dumps(data, ensure_ascii=False).encode())
+    return folder
+
+
+def _tally_before(folder: Path) -> Tally:
+    """A unit's counts without what it kept: whether that stays is decided later."""
+    tally = Tally.from_json((folder / clean.TALLY_FILE).read_bytes())
+    tally.counts = {key: count for key, count in tally.counts.items() if key[0] != "kept"}
+    return tally
+
+
+def _write(
+    recipe: CorpusRecipe,
+    places: Places,
+    tokenizer: Path,
+    portions: Sequence[Portion],
+    encoded: Sequence[Path],
+    candidates: Candidates,
+    choice: Choice,
+    tally: Tally,
+) -> None:
+    """Write the corpus folder and count what every candidate became."""
+    held = _held_rows(recipe, candidates, choice)
+    starts = np.searchsorted(candidates.units, np.arange(len(portions)))
+    as_read = json.loads(json.dumps(asdict(recipe), default=str))
+    for spec in as_read["source"]:
+        spec.pop("folder")
+    data = json.loads((tokenizer / TOKENIZER_FILE).read_bytes())
+    if places.out.exists():
+        shutil.rmtree(places.out)
+    with write_corpus(places.out, recipe.name, data, as_read) as writer:
+        for start, portion, path in zip(starts.tolist(), portions, encoded, strict=True):
+            with np.load(path, allow_pickle=False) as arrays:
+                ids, ends = arrays["ids"], np.cumsum(arrays["lengths"])
+            taken = 0
+            for row, document in enumerate(read_documents(portion.folder, portion.source)):
+                reason = REASONS[choice.reasons[start + row]]
+                place = (portion.source, portion.set, document.language)
+                sample = (document.id, document.text)
+                if reason:
+                    tally.add("rejected", reason, place, size_of(document.text), sample=sample)
+                    continue
+                shorter = portion.without(row, document)
+                if lost := size_of(document.text) - size_of(shorter.text):
+                    tally.add("removed", "repeated_paragraph", place, lost, len(portion.gone[row]), sample)
+                tally.add("kept", "", place, size_of(shorter.text), sample=(document.id, shorter.text))
+                begin = int(ends[taken - 1]) if taken else 0
+                name = set_name(portion, document, bool(held[start + row]))
+                writer.add(name, shorter, ids[begin : int(ends[taken])])
+                taken += 1
+        if wrong := tally.fault():
+            raise XgenError(str(places.out), f"the counts do not add up ({wrong})", "please report it")
+
+
+def _held_rows(recipe: CorpusRecipe, candidates: Candidates, choice: Choice) -> Any:
+    """bool [n]: which kept candidates are held out, set by set."""
+    held = np.zeros(len(candidates.sizes), np.bool_)
+    kept = np.flatnonzero(choice.reasons == 0)
+    names = np.char.add(
+        np.char.add(candidates.sets[kept].astype(str), "."), candidates.languages[kept].astype(str)
+    )
+    for name in np.unique(names).tolist():
+        rows = kept[names == name]
+        held[rows] = held_out([candidates.ranks[i].tobytes() for i in rows.tolist()], recipe.held_out_share)
+    return held
+
+
+def _forget_old_work(work: Path, folders: Sequence[Path], encoded: Sequence[Path]) -> None:
+    """Remove what earlier recipes left in the work folder."""
+    current = {*folders, *encoded}
+    for path in [*(work / "clean").iterdir(), *(work / "tokens").iterdir()]:
+        if path not in current:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+# ---- workers --------------------------------------------------------------------------------------
+
+
+def _do_all(
+    what: str, tasks: Sequence[tuple[Callable[..., None], tuple[Any, ...]]], n_workers: int, quiet: bool
+) -> None:
+    """Call each task's function with its arguments, in `n_workers` processes, or here if it is one."""
+    with progress(what, len(tasks), "packages", quiet or not tasks) as advance:
+        if n_workers == 1 or len(tasks) < 2:
+            for call, arguments in tasks:
+                call(*arguments)
+                advance(1)
+            return
+        pool = ProcessPoolExecutor(
+            n_workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+        )
+        try:
+            for done in as_completed([pool.submit(call, *arguments) for call, arguments in tasks]):
+                done.result()
+                advance(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _begin(parent: int) -> None:
+    """A worker's start: one thread of its own, and no life after its parent's."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _timed(built: Built, step: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    built.seconds[step] = round(time.perf_counter() - started, 1)
+    note(f"{step}: {built.seconds[step]:,.1f} s")
