@@ -72,7 +72,7 @@ def test_law_perturbing_one_document_moves_no_gradient_of_another(questions):
     check_perturbation(packed, slice(20, 33), slice(33, 50), CPU, torch.float32)
 
 
-def check_perturbation(packed, changed, other, device, dtype):
+def check_perturbation(packed, changed, other, device, dtype, attend=attend_packed):
     gradients = []
     for noise in (0.0, 1.0):
         q, k, v = (x.to(device, dtype) for x in inputs(1, 64))
@@ -80,7 +80,7 @@ def check_perturbation(packed, changed, other, device, dtype):
             x[:, :, changed] += noise
             x.requires_grad_()
         weights = inputs(1, 64, seed=1)[0].to(device, dtype)
-        out = attend_packed(q, k, v, packed)
+        out = attend(q, k, v, packed)
         (out * weights)[:, :, other].sum().backward()
         assert all(x.grad[:, :, other].abs().sum() > 0 for x in (q, k, v))
         assert all(x.grad[:, :, changed].abs().sum() == 0 for x in (q, k, v))
@@ -99,3 +99,42 @@ def test_padding_is_finite_and_the_kind_is_seen():
     assert kind_of(segment, context, gpu) == "documents"
     assert kind_of(*rows([[16]], 16), gpu) == "whole"
     assert kind_of(*rows([[5, 4, 4]], 16, questions=True), gpu) == "groups"
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+
+
+def on_gpu(pieces, n_tokens, kind, questions):
+    """The form for these rows and the attention as the compiled layers call it."""
+    device = torch.device("cuda")
+    segment, context = rows(pieces, n_tokens, questions)
+    assert kind_of(segment, context, device) == kind
+    attend = torch.compile(attend_packed, fullgraph=True, dynamic=False)
+    dense = packed_for(device, segment, context, "dense")
+    return attend, packed_for(device, segment, context), dense, torch.from_numpy(segment >= 0)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("kind", ["documents", "groups"])
+def test_law_on_a_gpu_perturbing_one_document_moves_no_gradient_of_another(kind):
+    attend, packed, _, _ = on_gpu([[20, 13, 17]], 64, kind, kind == "groups")
+    check_perturbation(packed, slice(20, 33), slice(33, 50), torch.device("cuda"), torch.bfloat16, attend)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("n_heads", [6, 9])
+@pytest.mark.parametrize("kind", ["whole", "documents", "groups"])
+def test_gpu_forms_and_their_gradients_against_the_dense_form_in_fp32(kind, n_heads):
+    pieces = [[384], [384]] if kind == "whole" else [[200, 31, 100], [1, 1, 360, 22]]
+    attend, packed, dense, real = on_gpu(pieces, 384, kind, kind == "groups")
+    q, k, v = (x.cuda().bfloat16() for x in inputs(2, 384, n_heads, 3, 64))
+    weights = inputs(2, 384, n_heads, 3, 64, seed=1)[0].cuda() * real[:, None, :, None].cuda()
+    results = []
+    for form, here, dtype in ((attend, packed, torch.bfloat16), (attend_packed, dense, torch.float32)):
+        leaves = [x.to(dtype).requires_grad_() for x in (q, k, v)]
+        out = form(*leaves, here)
+        results.append([out * (weights != 0), *torch.autograd.grad((out * weights).sum(), leaves)])
+    for ours, expected in zip(*results, strict=True):
+        assert (ours.float() - expected).norm() / expected.norm() < 2e-2
