@@ -6,14 +6,14 @@ s[start+1:end+1), so that each token of s but the first is a target once, wherev
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xgen.data.shards import LINE_END, OPENS, SENTENCE_MARK, WIDE_MARK, TokenSet
+from xgen.data.shards import LINE_END, OPENS, SENTENCE_MARK, WIDE_MARK, Corpus, TokenSet
 
 OPEN_ROWS = 512
 """Rows that wait for pieces that fill them; of more, the fullest is closed as it is."""
@@ -109,20 +109,23 @@ def _lay_record(row: Row, piece: Piece, at: int, segment: int) -> int:
 # ---- cuts -----------------------------------------------------------------------------------------
 
 
-def cut(ids: NDArray[Any], breaks: NDArray[np.uint8], start: int, length: int) -> list[int]:
+def cut(
+    ids: NDArray[Any], breaks: NDArray[np.uint8], start: int, length: int, limit: int | None = None
+) -> list[int]:
     """Ends of the pieces, of at most `length` positions, that a document's positions from `start` fall into.
 
-    `ids` [n] are the document's, `breaks` the table `Corpus.breaks`. A piece that does not reach the
-    document's end stops after a line, else after a sentence: the last that ends in the piece's last 1/32,
-    else in its last quarter. Where none does, it is full. The near ends come first because what a piece
-    leaves of its row is padding unless a short document happens to fit.
+    `ids` [n] are the document's, `breaks` the table `Corpus.breaks`; with a `limit` the pieces go on only
+    until one reaches it. A piece that does not reach the document's end stops after a line, else after
+    a sentence: the last that ends in the piece's last 1/32, else in its last quarter. Where none does, it
+    is full. The near ends come first because what a piece leaves of its row is padding unless a short
+    document happens to fit.
     """
     size = len(ids) + 1
-    ends = []
-    while size - start > length:
-        start = _cut_of(ids, breaks, start, length)
+    limit = size if limit is None else min(limit, size)
+    ends: list[int] = []
+    while start < limit:
+        start = size if size - start <= length else _cut_of(ids, breaks, start, length)
         ends.append(start)
-    ends.append(size)
     return ends
 
 
@@ -197,3 +200,29 @@ def best_fit(queue: Queue, length: int, n_rows: int) -> NDArray[np.int32]:
             insort(waiting, (gap - need) << _ROW_BITS | row)
         rows.append(row)
     return np.array(rows, np.int32)
+
+
+def rows_of(corpus: Corpus, tokens: TokenSet, documents: range, length: int) -> Iterator[Row]:
+    """Rows of these documents of one set, each token once, for evaluation; nothing is shuffled.
+
+    A document that is longer than a row fills rows alone, to the last position, as long as it goes on; what
+    is left of it, and shorter ones, share rows. Records of a tuning set must not be longer than a row.
+    """
+    pieces = []
+    for document in documents:
+        n_tokens = int(tokens.starts[document + 1] - tokens.starts[document])
+        size = n_tokens + 1 if tokens.trained is None else n_tokens
+        step = length if tokens.trained is None else size
+        pieces += [Piece(tokens, document, start, min(start + step, size)) for start in range(0, size, step)]
+    sizes = np.array([piece.end - piece.start for piece in pieces], np.int64)
+    alone = np.zeros(len(pieces), np.int64)
+    rows = best_fit(Queue(sizes, np.arange(len(pieces)), alone, alone), length, len(pieces))
+    order = np.argsort(rows, kind="stable")
+    for first, last in zip(*_runs(rows[order]), strict=True):
+        yield lay([pieces[index] for index in order[first:last]], length, corpus.eot_id)
+
+
+def _runs(values: NDArray[np.int32]) -> tuple[list[int], list[int]]:
+    """Where stretches of equal values begin and end."""
+    borders = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    return borders[:-1], borders[1:]
