@@ -15,6 +15,7 @@ import typer
 from xgen.cli.bench import bench
 from xgen.cli.cache import cache
 from xgen.cli.chat import chat
+from xgen.cli.data import data
 from xgen.cli.models import models
 from xgen.cli.printing import harmless
 from xgen.cli.pull import pull
@@ -32,6 +33,7 @@ _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 app = typer.Typer(name="xgen", add_completion=False, pretty_exceptions_enable=False)
 for verb in VERBS:
     app.command()(verb)
+app.add_typer(data)
 
 
 @app.callback()
@@ -79,7 +81,7 @@ def _run() -> None:
 
 def _wrong_usage(error: Any) -> XgenError:
     """What typer found wrong with the words of the command line, as one sentence instead of a box."""
-    verb = next((word for word in sys.argv[1:2] if word in {verb.__name__ for verb in VERBS}), "")
+    verb = next((word for word in sys.argv[1:2] if word in {"data", *(verb.__name__ for verb in VERBS)}), "")
     way_out = f"see `xgen {verb} --help`" if verb else "see `xgen --help`"
     message = error.message.removesuffix(".")
     if unknown := re.match(r"No such command '(.*?)'(?:\. Did you mean (.*)\?)?", message, re.DOTALL):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from xgen.errors import BadRecipe, XgenError
+from xgen.errors import BadRecipe
 
 Kind = Literal["debian", "wheel", "npm", "git", "jsonl", "parquet", "folder", "chats", "descriptions"]
 T = TypeVar("T")
@@ -131,12 +131,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def validated(kind: type[T], data: dict[str, Any], where: str) -> T:
     """`data` as the dataclass `kind`; unknown keys and wrong types are one sentence of BadRecipe."""
-    try:
-        from pydantic import TypeAdapter, ValidationError
-    except ImportError as error:
-        raise XgenError(
-            "recipes", "the library pydantic is not installed", 'call `pip install "xgen[train]"`'
-        ) from error
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         return TypeAdapter(kind).validate_python(data)
     except ValidationError as error:

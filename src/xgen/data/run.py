@@ -183,8 +183,8 @@ def _portions(
 ) -> list[Portion]:
     gone: dict[int, dict[int, set[int]]] = {}
     for document, piece, _ in choice.gone.tolist():
-        unit, row = int(candidates.units[document]), int(candidates.rows[document])
-        gone.setdefault(unit, {}).setdefault(row, set()).add(piece)
+        index, row = int(candidates.units[document]), int(candidates.rows[document])
+        gone.setdefault(index, {}).setdefault(row, set()).add(piece)
     portions = []
     for i, (unit, folder) in enumerate(zip(units, folders, strict=True)):
         rows = candidates.rows[(candidates.units == i) & (choice.reasons == 0)]

@@ -68,7 +68,7 @@ def load_candidates(folders: Sequence[Path], sets: Sequence[str]) -> Candidates:
             places.append(arrays["places"] + np.array([total, 0, 0]))
             total += count
     empty = {"keys": np.zeros((0, 16), np.uint8), "ranks": np.zeros((0, 16), np.uint8)}
-    joined = {
+    joined: dict[str, Any] = {
         name: np.concatenate(rows) if rows else empty.get(name, np.zeros(0, np.int64))
         for name, rows in parts.items()
     }
@@ -102,10 +102,11 @@ def _repeated_paragraphs(candidates: Candidates, reasons: NDArray[np.int64]) -> 
     """Rows of `places` whose paragraph stands in more than MAX_REPEATS of the documents left."""
     live = reasons[candidates.places[:, 0]] == 0
     marks, places = candidates.marks[live], candidates.places[live]
-    if not len(marks):
-        return places
-    pairs = np.unique(np.stack([marks, places[:, 0].astype(np.uint64)]), axis=1)
-    values, counts = np.unique(pairs[0], return_counts=True)
+    order = np.lexsort((places[:, 0], marks))
+    first_in_its_document = np.ones(len(order), np.bool_)
+    same_mark = marks[order][1:] == marks[order][:-1]
+    first_in_its_document[1:] = ~same_mark | (places[order][1:, 0] != places[order][:-1, 0])
+    values, counts = np.unique(marks[order][first_in_its_document], return_counts=True)
     often = values[counts > MAX_REPEATS]
     gone: NDArray[np.int64] = places[np.isin(marks, often)]
     return gone
@@ -128,7 +129,7 @@ def _over_the_caps(
     prose = order[~is_code[order] & ~tuning[order]]
     over += _share_out(candidates, code, sizes, caps.code_mb, caps, {})
     over += _share_out(candidates, prose, sizes, caps.text_mb, caps, caps.set_share)
-    return np.array(sorted(over), np.int64)
+    return np.array(sorted(over), dtype=np.int64)
 
 
 def _share_out(
