@@ -17,15 +17,17 @@ from xgen.cli.cache import cache
 from xgen.cli.chat import chat
 from xgen.cli.data import data
 from xgen.cli.models import models
+from xgen.cli.plot import plot
 from xgen.cli.printing import harmless
 from xgen.cli.pull import pull
 from xgen.cli.read import read
 from xgen.cli.tokens import tokens
+from xgen.cli.train import train
 from xgen.errors import NoRoom, XgenError
 from xgen.show import note
 
 BAD_INPUT = 2
-VERBS = (read, chat, tokens, models, pull, cache, bench)
+VERBS = (read, chat, tokens, models, pull, cache, bench, train, plot)
 
 # Some versions of typer hold click within themselves, others import it; this is the class of either.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]

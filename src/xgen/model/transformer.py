@@ -13,6 +13,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import linear, rms_norm, silu
 
 from xgen.model.attention import Attend, attend_reference
+from xgen.model.loss import cross_entropy
 from xgen.model.packed import Packed
 from xgen.model.shape import Shape
 
@@ -137,6 +138,15 @@ class Transformer(nn.Module):
     def output_weight(self) -> Tensor:
         """The vocabulary's matrix [V, M] that makes logits of hidden states: the head's, or the tied one."""
         return self.embedding.weight if self.head is None else self.head.weight
+
+    def loss(self, ids_BT: Tensor, targets_BT: Tensor, positions_BT: Tensor, mask: Packed | None) -> Tensor:
+        """Sum over the trained tokens of the cross entropy in nats, fp32 []; targets of -1 are not trained.
+
+        A way through the whole model in one call: a model whose weights are shared out among processes
+        gathers them for the time of a call.
+        """
+        hidden_BTM = self.forward(ids_BT, positions_BT, mask=mask)
+        return cross_entropy(hidden_BTM.flatten(0, 1), self.output_weight, targets_BT.flatten())
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., M] -> logits [..., V] in fp32."""

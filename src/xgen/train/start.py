@@ -1,0 +1,202 @@
+"""What a run begins with, and the model folder that it ends with."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from xgen.cards import CARD_FILE, UNKNOWN_LICENCE, Card, read_card, write_card
+from xgen.data.shards import Corpus
+from xgen.errors import BadRecipe
+from xgen.files import model_folder, whole_folder
+from xgen.formats.adapter import save_adapter
+from xgen.formats.folder import (
+    CHATML,
+    CONFIG_FILE,
+    load_weights,
+    read_json,
+    read_shape,
+    write_config,
+    write_json,
+    write_weights,
+)
+from xgen.model.lora import Adapter, attach, new_adapter
+from xgen.model.packed import attend_packed
+from xgen.model.shape import Shape
+from xgen.model.transformer import Transformer
+from xgen.train.optim import AdamW
+from xgen.train.parallel import World
+from xgen.train.recipe import VOCABULARY_STEP, Recipe
+from xgen.train.recipe import Adapter as AdapterSettings
+from xgen.train.spikes import SpikeGuard
+from xgen.train.step import Training
+from xgen.train.weights import Weights
+
+INITIAL_SPREAD = 0.02
+"""Standard deviation of fresh weights (GPT-2; Radford et al. 2019), less for what adds to the stream."""
+
+END_OF_TURN = "<|im_end|>"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+def shape_of(recipe: Recipe, vocab_size: int | None) -> Shape:
+    """The shape that the recipe trains, the vocabulary's rows filled up from that of the corpus.
+
+    `vocab_size` is None where there is no corpus yet. Raises BadRecipe for a vocabulary that does not fit.
+    """
+    if recipe.base:
+        shape = read_shape(base_folder(recipe) / CONFIG_FILE)
+    elif recipe.shape is not None and recipe.shape.vocab_size:
+        shape = recipe.shape
+    elif vocab_size is None:
+        way_out = "build the corpus first, or say vocab_size under [model]"
+        raise BadRecipe(recipe.name, "its vocabulary is the corpus's, which is not there", way_out)
+    else:
+        assert recipe.shape is not None  # the recipe has a base or a shape
+        rows = -(-vocab_size // VOCABULARY_STEP) * VOCABULARY_STEP
+        shape = dataclasses.replace(recipe.shape, vocab_size=rows)
+    if vocab_size is not None and vocab_size > shape.vocab_size:
+        what = f"the corpus has {vocab_size:,} ids and the model {shape.vocab_size:,} rows"
+        raise BadRecipe(recipe.name, what, "build the corpus with the tokenizer of the model")
+    return shape
+
+
+def base_folder(recipe: Recipe) -> Path:
+    """The folder of the model that the recipe goes on from; BadRecipe if it is not on the disk."""
+    assert recipe.base is not None
+    for folder in (Path(recipe.base), model_folder(recipe.base)):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    raise BadRecipe(recipe.base, "the base is not on the disk", f"xgen pull {recipe.base}, or name a folder")
+
+
+def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
+    """A run before its first step: fresh weights, or the base's; shared out among processes."""
+    model = Transformer(shape, attend_packed)
+    if recipe.base:
+        model.load_state_dict(load_weights(base_folder(recipe), shape), strict=True)
+    else:
+        initialise(model, recipe.seed)
+    device = world.device
+    model.to(device)
+    if recipe.adapter:
+        attach(model, new_adapter(model, recipe.adapter.rank, recipe.adapter.alpha, recipe.seed))
+    dtype = torch.bfloat16 if recipe.dtype == "bf16" else torch.float32
+    if world.size > 1:
+        from xgen.train.sharded import ShardedWeights
+
+        weights: Weights = ShardedWeights(model, dtype, world.size)
+    else:
+        weights = Weights(model, dtype)
+    settings = recipe.optimizer
+    return Training(
+        model=model,
+        weights=weights,
+        optimizer=AdamW(weights, settings),
+        guard=SpikeGuard(settings.spike_window, settings.spike_sigmas, device),
+        applied=torch.zeros((), dtype=torch.int64, device=device),
+    )
+
+
+def initialise(model: Transformer, seed: int) -> None:
+    """Fresh weights, the same on every device: matrices from a normal distribution, norms 1, biases 0.
+
+    What is added to the stream, `o` and `down`, is smaller by sqrt(2 n_layers), so that the stream does
+    not grow with depth (GPT-2, section 2.3).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    added = INITIAL_SPREAD * (2 * model.shape.n_layers) ** -0.5
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            spread = added if name.endswith(("o.weight", "down.weight")) else INITIAL_SPREAD
+            nn.init.normal_(parameter, std=spread, generator=generator)
+        else:
+            nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+
+
+def write_outcome(
+    recipe: Recipe, shape: Shape, corpus: Corpus, masters: dict[str, Tensor], out: Path
+) -> Path:
+    """Write what the run made, `out`/model or `out`/adapter, and return it; an older one is replaced.
+
+    `masters` are the trained weights, fp32, by our names.
+    """
+    folder = out / ("adapter" if recipe.adapter else "model")
+    new, old = (folder.with_name(f"{folder.name}.{age}") for age in ("new", "old"))
+    shutil.rmtree(new, ignore_errors=True)
+    with whole_folder(new) as draft:
+        if recipe.adapter:
+            card = card_of(recipe, shape, corpus)
+            save_adapter(draft, _trained_adapter(recipe.adapter, masters), card, str(recipe.base))
+        else:
+            _write_model(recipe, shape, corpus, masters, draft)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _trained_adapter(settings: AdapterSettings, masters: dict[str, Tensor]) -> Adapter:
+    prefixes = [name.removesuffix(".lora_a") for name in masters if name.endswith(".lora_a")]
+    pairs = {f"{p}.weight": (masters[f"{p}.lora_a"], masters[f"{p}.lora_b"]) for p in prefixes}
+    return Adapter(settings.rank, settings.alpha, pairs)
+
+
+def _write_model(
+    recipe: Recipe, shape: Shape, corpus: Corpus, masters: dict[str, Tensor], draft: Path
+) -> None:
+    """An ordinary model folder (bf16): weights, configuration, tokenizer, template, card."""
+    if recipe.base:
+        for path in base_folder(recipe).iterdir():
+            if path.suffix in (".json", ".jinja") and path.name not in (CARD_FILE, CONFIG_FILE):
+                shutil.copyfile(path, draft / path.name)
+    else:
+        shutil.copyfile(corpus.folder / TOKENIZER_FILE, draft / TOKENIZER_FILE)
+        named = {token["content"]: token["id"] for token in read_json(draft / TOKENIZER_FILE)["added_tokens"]}
+        _write_settings(draft, shape, corpus.eot_id, named)
+    end_ids = read_json(draft / "generation_config.json")["eos_token_id"]
+    write_config(draft, shape, eos_token_id=end_ids)
+    write_card(card_of(recipe, shape, corpus), draft)
+    write_weights(draft, shape, masters.__getitem__)
+
+
+def _write_settings(folder: Path, shape: Shape, eot_id: int, named: dict[str, int]) -> None:
+    end_id = named.get(END_OF_TURN, eot_id)
+    texts = {index: text for text, index in named.items()}
+    write_json(
+        folder / "generation_config.json", {"eos_token_id": sorted({end_id, eot_id}), "pad_token_id": eot_id}
+    )
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": shape.max_seq_len,
+        "eos_token": texts[end_id],
+        "pad_token": texts[eot_id],
+        "chat_template": CHATML,
+    }
+    write_json(folder / "tokenizer_config.json", settings)
+
+
+def card_of(recipe: Recipe, shape: Shape, corpus: Corpus) -> Card:
+    """The model's card: its base's licence, or what the recipe's [card] states; its corpus's languages."""
+    parent = read_card(base_folder(recipe)) if recipe.base else None
+    languages = {one.language for one in corpus.sets.values() if not one.name.startswith("code.")}
+    told = recipe.card
+    return Card(
+        name=recipe.name,
+        title=told.get("title", recipe.name),
+        licence=parent.licence if parent else told.get("licence", UNKNOWN_LICENCE),
+        licence_source=told.get(
+            "licence_source",
+            f"inherits from its base {parent.name}" if parent else f"recipe {recipe.name}",
+        ),
+        commercial_use=parent.commercial_use if parent else told.get("commercial_use") == "yes",
+        languages=parent.languages if parent else tuple(sorted(languages)),
+        window_tokens=max(recipe.longest, parent.window_tokens if parent else 0),
+        n_parameters=shape.n_parameters,
+        source=None,
+        default_read="select",
+    )

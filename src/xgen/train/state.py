@@ -1,0 +1,127 @@
+"""Where a run stands, on the disk: whole or not there, and enough to go on bit for bit.
+
+A checkpoint is a folder `checkpoint-STEP`: `state.safetensors` (masters, moments, counts, the guard) and
+`state.json` (the place in the run). Data needs no state of its own: which rows a step reads follows from
+the plan and the step's number.
+"""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from xgen.errors import XgenError
+from xgen.files import whole_folder, write_whole
+from xgen.train.parallel import World
+from xgen.train.step import Training
+
+TENSORS_FILE = "state.safetensors"
+PLACE_FILE = "state.json"
+KEPT = 2
+"""Checkpoints that stay; should the newest be damaged, there is one before it."""
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a run is: `step` steps of all stages are done, `stage_step` of them in stage `stage`."""
+
+    step: int
+    stage: int
+    stage_step: int
+
+
+def save_checkpoint(run: Training, place: Place, out: Path, identity: str, world: World) -> None:
+    """Write checkpoint-STEP below `out`, then remove older ones than the KEPT newest.
+
+    Called by every process, for each holds a part; the first one writes. `identity` tells runs apart that
+    must not be mixed. Killed at any moment, the folder is either whole or not there. Raises NoRoom.
+    """
+    tensors = _tensors(run)
+    folder = out / f"checkpoint-{place.step:08d}"
+    if world.is_first and not folder.exists():
+        with whole_folder(folder) as draft:
+            save_file(tensors, draft / TENSORS_FILE)
+            table = {"identity": identity, **asdict(place)}
+            write_whole(draft / PLACE_FILE, json.dumps(table, indent=2).encode() + b"\n")
+    if world.is_first:
+        for old in checkpoints(out)[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+    world.wait()
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """The checkpoints below `out`, oldest first."""
+    found = [path for path in out.glob("checkpoint-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def restore_newest(run: Training, out: Path, identity: str) -> Place | None:
+    """Put `run` where the newest checkpoint below `out` left it; None if there is none.
+
+    Raises XgenError for a checkpoint that is damaged or of another recipe.
+    """
+    for draft in out.glob(".checkpoint-*"):  # of a process that was killed while it wrote
+        shutil.rmtree(draft, ignore_errors=True)
+    found = checkpoints(out)
+    if not found:
+        return None
+    folder = found[-1]
+    try:
+        table = json.loads((folder / PLACE_FILE).read_bytes())
+        place = Place(table["step"], table["stage"], table["stage_step"])
+        with safe_open(folder / TENSORS_FILE, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        way_out = "remove that folder to go on from the one before it"
+        raise XgenError(str(folder), f"the checkpoint is damaged ({error})", way_out) from error
+    if table["identity"] != identity:
+        what = "the run in this folder had another recipe, corpus or number of steps"
+        raise XgenError(str(out), what, "name another --out, or the recipe it was begun with")
+    _restore(run, tensors)
+    return place
+
+
+def _tensors(run: Training) -> dict[str, Tensor]:
+    tensors = dict(run.guard.state())
+    tensors["applied"] = run.applied
+    for key, groups in {"master": run.weights.masters, **run.optimizer.moments()}.items():
+        tensors |= {f"{key}.{name}": part for name, part in run.weights.whole(groups)}
+    tensors["count"] = run.optimizer.counts()[0]
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def _restore(run: Training, tensors: dict[str, Tensor]) -> None:
+    run.guard.restore(tensors)
+    run.applied.copy_(tensors["applied"])
+    for key, groups in {"master": run.weights.masters, **run.optimizer.moments()}.items():
+        mine = {name.removeprefix(f"{key}."): t for name, t in tensors.items() if name.startswith(f"{key}.")}
+        run.weights.put(mine, groups)
+    for count in run.optimizer.counts():
+        count.copy_(tensors["count"])
+    run.weights.publish()
+
+
+def truncate_metrics(path: Path, place: Place) -> None:
+    """Keep the lines of metrics.jsonl that were written before `place`; the rest is computed again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry: dict[str, Any] = json.loads(line)
+        except ValueError:
+            break  # a line that a killed process did not finish
+        if entry["step"] > place.step:
+            break
+        kept.append(line + "\n")
+    write_whole(path, "".join(kept).encode())

@@ -1,0 +1,90 @@
+"""Two processes do what one does: the same rows, the same losses to fp32 rounding, the same checkpoints."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from xgen.train import loop
+from xgen.train.parallel import World
+from xgen.train.recipe import recipe_from
+
+from .conftest import begin_job, metrics_of
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import torch
+torch.set_num_threads(1)
+from xgen.data.plan import plan_run
+from xgen.data.shards import open_corpus
+from xgen.train import loop
+from xgen.train.parallel import join_world, leave_world
+from xgen.train.recipe import recipe_from
+from xgen.train.start import begin, shape_of
+
+corpus, out = open_corpus(Path(sys.argv[2])), Path(sys.argv[4])
+recipe = recipe_from(json.loads(sys.argv[3]), "recipe")
+world = join_world("cpu")
+shape = shape_of(recipe, corpus.vocab_size)
+plans = plan_run(corpus, recipe.stages, recipe.seed, recipe.tokens_per_step)
+job = loop.Job(recipe, shape, corpus, plans, out, world, 0.0)
+run = begin(recipe, shape, world)
+read, step_rows = [], loop.step_rows
+loop.step_rows = lambda row, *rest: step_rows(lambda index: (read.append(index), row(index))[1], *rest)
+loop.train(job, run)
+(out / f"rows-{world.rank}.json").write_text(json.dumps(read))
+torch.save({name: part for name, part in run.weights.whole()}, out / f"weights-{world.rank}.pt")
+del run
+leave_world(world)
+"""
+
+
+def two_processes(corpus, table, out: Path) -> None:
+    root = str(Path(__file__).parents[2])
+    words = [sys.executable, "-c", SCRIPT, root, str(corpus.folder), json.dumps(table), str(out)]
+    out.mkdir(exist_ok=True)
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    common["MASTER_PORT"] = str(20_000 + os.getpid() % 20_000)
+    processes = [
+        subprocess.Popen(words, env={**common, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors[-3000:]
+
+
+def test_against_one_process_two_read_the_same_and_lose_the_same(corpus, recipe_table, tmp_path) -> None:
+    table = recipe_table()
+    job, run = begin_job(corpus, recipe_from(table, "recipe"), tmp_path / "one")
+    assert loop.train(job, run)
+    two_processes(corpus, table, tmp_path / "two")
+    ours, theirs = metrics_of(tmp_path / "one"), metrics_of(tmp_path / "two")
+    assert [line["trained_tokens"] for line in ours] == [line["trained_tokens"] for line in theirs]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine["loss"] == pytest.approx(other["loss"], rel=2e-4)
+    weights = torch.load(tmp_path / "two" / "weights-0.pt", weights_only=True)
+    for name, part in run.weights.whole():
+        torch.testing.assert_close(weights[name], part, rtol=1e-3, atol=2e-4)
+    read = [json.loads((tmp_path / "two" / f"rows-{rank}.json").read_text()) for rank in range(2)]
+    per_stage = [plan.n_rows for plan in job.plans]
+    assert sorted(read[0] + read[1]) == sorted(index for n in per_stage for index in range(n))
+    assert set(read[0][: per_stage[0] // 2]).isdisjoint(read[1][: per_stage[0] // 2])
+
+    # Their newest checkpoint is one that a single process goes on with.
+    job, run = begin_job(corpus, recipe_from(table, "recipe"), tmp_path / "two")
+    assert loop.train(job, run)
+    for name, part in run.weights.whole():
+        assert torch.equal(weights[name], part)
+
+
+def test_every_row_of_a_step_is_read_by_one_process() -> None:
+    for size in (1, 2, 3, 4):
+        shares = [list(World(rank, size, torch.device("cpu")).share(range(12, 24))) for rank in range(size)]
+        assert sorted(index for share in shares for index in share) == list(range(12, 24))
