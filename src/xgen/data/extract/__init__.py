@@ -3,13 +3,27 @@
 import re
 from pathlib import PurePosixPath
 
-from xgen.data.extract.code import code_fault, code_language, extract_code
+from xgen.data.extract.code import code_language, extract_code
 from xgen.errors import BadDocument
 
-__all__ = ["FORMATS", "code_fault", "code_language", "extract", "format_of"]
+__all__ = ["FORMATS", "code_language", "extract", "format_of"]
 
 FORMATS = frozenset(
-    {"html", "man", "docbook", "mallard", "rest", "tei", "text", "mo", "json", "dict", "code", "markdown"}
+    {
+        "html",
+        "man",
+        "docbook",
+        "mallard",
+        "rest",
+        "tei",
+        "text",
+        "mo",
+        "json",
+        "dict",
+        "code",
+        "markdown",
+        "aozora",
+    }
 )
 
 _MAN_PAGE = re.compile(r"(?:^|/)man(?:/[\w.@-]+)?/man\w+/[^/]+\.[0-9n]\w*$")
@@ -66,7 +80,7 @@ def _texts(kind: str, path: str, data: bytes) -> list[str]:
 def _text(kind: str, path: str, data: bytes) -> str:
     if kind == "code":
         return extract_code(data)
-    if kind in ("text", "markdown"):
+    if kind == "text":
         return _plain(path, data)
     if kind == "html":
         from xgen.text.extract.html import extract as extract_html
@@ -96,6 +110,14 @@ def _marked_up(kind: str, data: bytes) -> str:
         from xgen.data.extract.tei import extract_tei
 
         return extract_tei(data)
+    if kind == "markdown":
+        from xgen.data.extract.markdown import extract_markdown
+
+        return extract_markdown(data)
+    if kind == "aozora":
+        from xgen.data.extract.aozora import extract_aozora
+
+        return extract_aozora(data)
     raise BadDocument(kind, "there is no such format", f"choose one of {', '.join(sorted(FORMATS))}")
 
 

@@ -1,6 +1,5 @@
-"""Source code: the file as it is, in the language its name says; what no person wrote or reads is a fault."""
+"""Source code: the file as it is, in the language its name says. Its quality is judged by the filters."""
 
-import re
 from pathlib import PurePosixPath
 
 from xgen.errors import BadDocument
@@ -12,16 +11,6 @@ LANGUAGES = {
     **{"java": "java", "pl": "perl", "pm": "perl", "tcl": "tcl", "rb": "ruby", "sh": "sh", "sql": "sql"},
     **{"hs": "haskell", "lua": "lua", "r": "r", "el": "lisp", "scm": "lisp", "rkt": "lisp", "jl": "julia"},
 }  # suffix: the language's name in a set's name ("code.py"); perl, not pl, which is Polish
-
-MAX_LINE = 1_000  # a minified file has few and long lines
-MAX_MEAN_LINE = 160
-MIN_LETTER_SHARE = 0.25  # below, it is a table of numbers
-_GENERATED = re.compile(
-    r"do not (?:edit|modify)|(?:auto-?|automatically |file (?:is|was) )generated (?:by|from|file)"
-    r"|code generated|generated automatically|this file is generated",
-    re.IGNORECASE,
-)
-_HEAD_CHARACTERS = 1_000
 
 
 def code_language(path: str) -> str | None:
@@ -40,18 +29,3 @@ def extract_code(data: bytes) -> str:
         raise BadDocument(
             "code", f"it is not UTF-8 at byte {error.start}", "save it again as UTF-8"
         ) from error
-
-
-def code_fault(text: str) -> str | None:
-    """Why code is not worth learning from, in a word; None if it is."""
-    if not text.strip():
-        return "empty"
-    if _GENERATED.search(text, 0, _HEAD_CHARACTERS):
-        return "generated"
-    n_lines = text.count("\n") + 1
-    if len(text) / n_lines > MAX_MEAN_LINE or max(map(len, text.splitlines())) > MAX_LINE:
-        return "lines_too_long"
-    dense = "".join(text.split())
-    if sum(map(str.isalpha, dense)) < MIN_LETTER_SHARE * len(dense):
-        return "too_few_letters"
-    return None
