@@ -26,7 +26,8 @@ _CODES = frozenset(
         "km ko lt lv mk ml mr nb ne nl nn oc pa pl pt ro ru si sk sl sq sr sv ta te tg th tr ug uk uz vi zh",
     )
 )
-_LANGUAGE = re.compile(r"([a-z]{2,3})(?:[_-](?:[A-Z]{2}|[a-z]{2}|H[a-z]{3}))?(?:\.[Uu][Tt][Ff]-?8)?(?:@\w+)?")
+_LANGUAGE = re.compile(r"([a-z]{2,3})(?:[_-][A-Za-z]{2,4})?(?:\.[Uu][Tt][Ff]-?8)?(?:@\w+)?")
+_PLACES = frozenset({"locale", "locales", "HTML", "i18n"})  # a folder right below these is a language
 _IN_NAME = re.compile(r"[._-]([a-z]{2}(?:[_-](?:[A-Z]{2}|[a-z]{2}))?)(?=\.|$)")
 _IN_PACKAGE = re.compile(r"-([a-z]{2})(?:-(?:cn|tw|br|pt|gb|us|no))?(?:-dev)?$")
 
@@ -58,9 +59,9 @@ def newest(found: Iterable[Path], entry: str) -> Path:
 def language_of_path(path: str) -> str:
     """The ISO 639-1 code that a path names: a folder (de, pt_BR, sr@latin), else a name (x.de.txt); or ""."""
     *folders, name = path.split("/")
-    for folder in folders:
+    for above, folder in zip(["", *folders], folders, strict=False):
         found = _LANGUAGE.fullmatch(folder)
-        if found and found[1] in _CODES:
+        if found and (found[1] in _CODES or above in _PLACES):
             return found[1]
     for found in reversed(list(_IN_NAME.finditer(name))):
         if found[1][:2] in _CODES:
