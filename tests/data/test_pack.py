@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from xgen.data import pack
-from xgen.data.pack import Piece, Queue, Row, best_fit, cut, lay
-from xgen.data.shards import LINE_END, OPENS, SENTENCE_MARK, WIDE_MARK, TokenSet
+from xgen.data.pack import Piece, Queue, Row, best_fit, cut, lay, rows_of
+from xgen.data.shards import LINE_END, OPENS, SENTENCE_MARK, WIDE_MARK, Corpus, TokenSet
 
 EOT = 99
 KINDS = np.zeros(100, np.uint8)  # what ids 0..7 are for a cut
@@ -224,3 +224,27 @@ def test_gaps_of_any_length_fit_in_a_number(sizes: list[int]) -> None:
     every = np.arange(len(size))
     rows = best_fit(Queue(size, every, 0 * every, 0 * every), 2**31 - 1, len(size))
     assert (rows >= 0).all()
+
+
+@given(documents=st.lists(plain, min_size=2, max_size=8), length=st.integers(1, 40), data=st.data())
+def test_law_rows_for_evaluation_hold_each_token_of_their_documents_once(
+    documents: list[list[int]], length: int, data: st.DataObject
+) -> None:
+    tokens = token_set(documents)
+    corpus = Corpus(Path("/"), "made", 100, EOT, "", {})
+    first = data.draw(st.integers(0, len(documents) - 1))
+    rows = list(rows_of(corpus, tokens, range(first, len(documents)), length))
+    chosen = documents[first:]
+    found = np.concatenate([row.targets[row.targets >= 0] for row in rows])
+    wanted = [token for document in chosen for token in [*document, EOT]]
+    assert sorted(found.tolist()) == sorted(wanted)
+    whole = [row for row in rows if (row.segment == 0).all() and row.position[-1] == length - 1]
+    assert len(whole) >= sum((len(document) + 1) // length for document in chosen)
+    assert list(rows_of(corpus, tokens, range(0), length)) == []
+
+
+def test_rows_for_evaluation_of_records() -> None:
+    tokens = token_set([[1, 2, 3], [4, 5]], [[0, 1, 1], [1, 1]], [[3], [2]])
+    corpus = Corpus(Path("/"), "made", 100, EOT, "", {})
+    rows = list(rows_of(corpus, tokens, range(2), 4))
+    assert [row.targets.tolist() for row in rows] == [[2, 3, -1, -1], [5, -1, -1, -1]]

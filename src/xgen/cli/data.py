@@ -7,11 +7,14 @@ import typer
 
 from xgen.cli.extras import require_extra
 from xgen.cli.options import Json
+from xgen.cli.plan import plan, trace
 from xgen.cli.printing import print_table, print_text
 from xgen.files import cache_folder
 from xgen.show import print_json
 
 data = typer.Typer(name="data", help="Corpora: build, show, plan, trace.")
+data.command()(plan)
+data.command()(trace)
 
 
 @data.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xgen.data.plan import StagePlan, StageSpec, plan_run
-from xgen.data.shards import MANIFEST_FILE, Corpus, open_corpus
+from xgen.data.shards import HELD, MANIFEST_FILE, Corpus, open_corpus
 from xgen.errors import BadCorpus, BadRecipe
 from xgen.files import sha256_of
 
@@ -85,8 +85,6 @@ def read_until(corpus: Corpus, plans: Sequence[StagePlan], n_steps: int) -> tupl
 
 def never_read(corpus: Corpus, plans: Sequence[StagePlan]) -> dict[str, int]:
     """Tokens of each training set that no stage of a run reads."""
-    from xgen.data.shards import HELD
-
     left = {}
     for name, tokens in corpus.sets.items():
         if name.endswith(HELD):
@@ -100,16 +98,21 @@ def never_read(corpus: Corpus, plans: Sequence[StagePlan]) -> dict[str, int]:
     return left
 
 
-def by_licence(corpus: Corpus, plan: StagePlan) -> dict[str, int]:
-    """Positions of a stage by the licence of their documents, most first. Reads the lists of documents."""
-    found: dict[str, int] = {}
-    for index, name in enumerate(plan.sets):
-        tokens, mine = corpus.sets[name], plan.set_index == index
-        sizes = np.bincount(plan.document[mine], (plan.end - plan.start)[mine], tokens.n_documents)
-        for record, size in zip(tokens.documents(), sizes.astype(np.int64).tolist(), strict=True):
-            if size:
-                found[record.licence] = found.get(record.licence, 0) + size
-    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+def by_licence(corpus: Corpus, plans: Sequence[StagePlan]) -> dict[str, list[int]]:
+    """Positions that each stage reads of the documents of each licence; reads the lists of documents."""
+    found: dict[str, list[int]] = {}
+    for name in sorted({name for plan in plans for name in plan.sets}):
+        tokens = corpus.sets[name]
+        sizes = np.zeros((tokens.n_documents, len(plans)), np.int64)
+        for number, plan in enumerate(plans):
+            if name in plan.sets:
+                mine = plan.set_index == plan.sets.index(name)
+                np.add.at(sizes[:, number], plan.document[mine], (plan.end - plan.start)[mine])
+        for record, of_it in zip(tokens.documents(), sizes.tolist(), strict=True):
+            if any(of_it):
+                counts = found.setdefault(record.licence, [0] * len(plans))
+                counts[:] = map(sum, zip(counts, of_it, strict=True))
+    return dict(sorted(found.items(), key=lambda pair: (-sum(pair[1]), pair[0])))
 
 
 # ---- one step -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ seed; a stage goes on where the one before it stopped, in the middle of a docume
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -83,15 +84,14 @@ def wanted(
     for pattern, names in matching.items():
         if not names:
             there = ", ".join(sorted(name for name in bookmarks if not name.endswith(HELD)))
-            what = (
-                f'no set of the corpus is "{pattern}", wanted for {_part(mix, pattern, n_positions):,} tokens'
-            )
+            part = part_of(mix, pattern, n_positions)
+            what = f'no set of the corpus is "{pattern}", wanted for {part:,} tokens'
             raise BadCorpus(f"stage {stage}", what, f"add such documents or take of {there}")
     room = {name: mark.room(max_epochs) for name, mark in bookmarks.items()}
     found = dict.fromkeys(sorted({name for names in matching.values() for name in names}), 0)
     # Patterns of few sets first: the others have more to choose from.
     for pattern in sorted(mix, key=lambda pattern: len(matching[pattern])):
-        names, part = matching[pattern], _part(mix, pattern, n_positions)
+        names, part = matching[pattern], part_of(mix, pattern, n_positions)
         weights = {name: bookmarks[name].tokens.n_tokens ** temperature for name in names}
         given = _fill(part, weights, {name: room[name] for name in names})
         if (short := part - sum(given.values())) > 0:
@@ -109,12 +109,13 @@ def wanted(
     return {name: n for name, n in found.items() if n}
 
 
-def matches(pattern: str, bookmarks: dict[str, Bookmark]) -> list[str]:
-    """Names of the sets that a pattern of a mix means, sorted; none that is held out."""
-    return sorted(name for name in bookmarks if not name.endswith(HELD) and fnmatchcase(name, pattern))
+def matches(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names of sets that a pattern of a mix means, sorted; none that is held out."""
+    return sorted(name for name in names if not name.endswith(HELD) and fnmatchcase(name, pattern))
 
 
-def _part(mix: dict[str, float], pattern: str, n_positions: int) -> int:
+def part_of(mix: dict[str, float], pattern: str, n_positions: int) -> int:
+    """The positions, of `n_positions`, that a pattern's weight stands for, rounded up."""
     return int(np.ceil(n_positions * mix[pattern] / sum(mix.values())))
 
 

@@ -8,6 +8,7 @@ s[start+1:end+1), so that each token of s but the first is a target once, wherev
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -218,11 +219,6 @@ def rows_of(corpus: Corpus, tokens: TokenSet, documents: range, length: int) -> 
     alone = np.zeros(len(pieces), np.int64)
     rows = best_fit(Queue(sizes, np.arange(len(pieces)), alone, alone), length, len(pieces))
     order = np.argsort(rows, kind="stable")
-    for first, last in zip(*_runs(rows[order]), strict=True):
+    offsets = np.searchsorted(rows[order], np.arange(rows.max(initial=-1) + 2)).tolist()
+    for first, last in pairwise(offsets):
         yield lay([pieces[index] for index in order[first:last]], length, corpus.eot_id)
-
-
-def _runs(values: NDArray[np.int32]) -> tuple[list[int], list[int]]:
-    """Where stretches of equal values begin and end."""
-    borders = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return borders[:-1], borders[1:]

@@ -4,13 +4,13 @@ A plan follows from the corpus, the stages and the seed alone: rows are numbered
 i // rows_per_step, and who computes it does not matter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xgen.data.mix import Bookmark, Reading, read_on, wanted
+from xgen.data.mix import Bookmark, Reading, matches, part_of, read_on, wanted
 from xgen.data.pack import Piece, Queue, Row, best_fit, cut, lay
 from xgen.data.shards import Corpus, TokenSet
 from xgen.errors import BadCorpus
@@ -106,6 +106,16 @@ def plan_run(
             bookmarks[name] = bookmarks[name].after(plan.document[mine], read)
         plans.append(plan)
     return tuple(plans)
+
+
+def missing(stages: Iterable[StageSpec], names: Iterable[str]) -> dict[str, int]:
+    """Patterns of the stages' mixes that none of the sets `names` matches, and the tokens wanted of each."""
+    there, found = tuple(names), dict[str, int]()
+    for stage in stages:
+        for pattern in stage.mix:
+            if not matches(pattern, there):
+                found[pattern] = found.get(pattern, 0) + part_of(stage.mix, pattern, stage.tokens)
+    return found
 
 
 def _plan_stage(
