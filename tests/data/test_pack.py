@@ -59,23 +59,19 @@ def test_law_pieces_cover_a_document_and_end_where_a_line_or_sentence_does(
     ]
     for a, b in pairwise(bounds[:-1]):
         full = a + length
-        choices = [
-            max(e for e in kind if full - length // share < e <= full and e > a)
-            for share in (32, 4)
-            for kind in (lines, sentences)
-            if any(full - length // share < e <= full and e > a for e in kind)
-        ]
-        assert b == (choices[0] if choices else full)
+        near = [e for e in lines if full - max(1, length // 64) < e <= full and e > a]
+        far = [e for e in lines + sentences if full - length // 4 < e <= full and e > a]
+        assert b == max(near if near and far else far, default=full)
 
 
-def test_a_near_sentence_end_is_taken_before_a_far_line_end() -> None:
+def test_a_line_that_ends_near_is_taken_before_a_sentence_and_of_far_ones_the_last() -> None:
     ids = np.full(400, 4, np.uint16)
     ids[100] = 0  # a line ends at position 102 of s
     assert cut(ids, KINDS, 0, 128)[0] == 102
-    ids[124:126] = 1, 3  # a sentence ends at 126
-    assert cut(ids, KINDS, 0, 128)[0] == 126
-    ids[123] = 0  # a line at 125
-    assert cut(ids, KINDS, 0, 128)[0] == 125
+    ids[118:120] = 1, 3  # a sentence at 120
+    assert cut(ids, KINDS, 0, 128)[0] == 120
+    ids[125:128] = 0, 2, 4  # a line at 127, a sentence at 128
+    assert cut(ids, KINDS, 0, 128)[0] == 127
     assert cut(np.full(400, 4, np.uint16), KINDS, 5, 128) == [133, 261, 389, 401]
 
 
