@@ -117,7 +117,7 @@ class Cleaner:
         document = self._shorten(document, "white_space", _tidy(document.text))
         document = self._shorten(document, "repeated_line", without_lines(document.text, lines))
         pieces = pieces_of(document.text, self._spec.set)
-        found = languages_of(pieces, self._rules.languages)
+        found = languages_of(pieces, document.language, self._rules.languages)
         language = main_language(pieces, found, document.language)
         if language != document.language:
             self.tally.add("moved", f"to_{language}", self._place(document), size_of(document.text))
@@ -224,8 +224,10 @@ def prose_fault(prose: Prose, kind: str) -> str | None:
     return (
         gopher.quality_fault(prose, min_words=30, max_words=10_000_000, min_alphabetic_words=0.65)
         or c4.fault(prose)
-        or fineweb.fault(prose)
-        or gopher.repetition_fault(prose, max_duplicate=((5, 0.3), (7, 0.25), (10, 0.2)))
+        or fineweb.fault(prose, min_lines_ending=0.08, max_short_lines=0.75)
+        or gopher.repetition_fault(
+            prose, min_line_characters=15, max_duplicate=((5, 0.3), (7, 0.25), (10, 0.2))
+        )
     )
 
 

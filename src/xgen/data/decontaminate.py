@@ -11,10 +11,12 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xgen.data.shingles import UNSPACED, Hashes, ngrams, windows, word_hashes, words_of
 from xgen.errors import XgenError
@@ -24,6 +26,7 @@ WORDS = 13
 WIDE_WORDS = 20
 CODE_BYTES = 40
 MIN_CODE_LETTERS = 20  # of a piece's 40 bytes: brackets and digits are anybody's
+TABLE_BITS = 25
 MAX_PIECES = 10
 MAX_SHARE = 0.5
 
@@ -35,6 +38,21 @@ class Evaluations:
     grams: Hashes
     wide_grams: Hashes
     code: Hashes
+
+    @cached_property
+    def grams_table(self) -> NDArray[np.bool_]:
+        """Which first bits of a hash occur in `grams`."""
+        return _table(self.grams)
+
+    @cached_property
+    def wide_table(self) -> NDArray[np.bool_]:
+        """The same of `wide_grams`."""
+        return _table(self.wide_grams)
+
+    @cached_property
+    def code_table(self) -> NDArray[np.bool_]:
+        """The same of `code`."""
+        return _table(self.code)
 
     def save(self, path: Path) -> None:
         """Write the three arrays as one .npz file."""
@@ -85,11 +103,14 @@ def read_evaluations(files: Sequence[Path]) -> Evaluations:
 def overlapping_words(hashes: Hashes, language: str, evaluations: Evaluations) -> list[tuple[int, int]]:
     """Stretches [start, end) of words that stand in an evaluation, in order, apart from one another."""
     wide = language in UNSPACED
-    n, known = (WIDE_WORDS, evaluations.wide_grams) if wide else (WORDS, evaluations.grams)
-    if not len(known):
-        return []
+    n = WIDE_WORDS if wide else WORDS
+    grams = ngrams(hashes, n)
+    if wide:
+        found = _among(grams, evaluations.wide_grams, evaluations.wide_table)
+    else:
+        found = _among(grams, evaluations.grams, evaluations.grams_table)
     stretches: list[tuple[int, int]] = []
-    for start in np.flatnonzero(_among(ngrams(hashes, n), known)).tolist():
+    for start in found.tolist():
         if stretches and start <= stretches[-1][1]:
             stretches[-1] = (stretches[-1][0], start + n)
         else:
@@ -117,12 +138,22 @@ def overlapping_pieces(
 
 def overlaps_code(code: str, evaluations: Evaluations) -> bool:
     """Whether 40 bytes in a row of a program, white space apart, stand in an evaluation's program."""
-    return len(evaluations.code) > 0 and bool(_among(windows(code, CODE_BYTES), evaluations.code).any())
+    pieces = windows(code, CODE_BYTES)
+    return len(_among(pieces, evaluations.code, evaluations.code_table)) > 0
 
 
-def _among(hashes: Hashes, known: Hashes) -> Any:
-    places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-    return known[places] == hashes
+def _among(hashes: Hashes, known: Hashes, table: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Indices of those of `hashes` that are among `known`. The table answers nearly all of them at once."""
+    likely = np.flatnonzero(table[hashes >> np.uint64(64 - TABLE_BITS)])
+    places = np.minimum(np.searchsorted(known, hashes[likely]), len(known) - 1)
+    found: NDArray[np.int64] = likely[known[places] == hashes[likely]]
+    return found
+
+
+def _table(known: Hashes) -> NDArray[np.bool_]:
+    table = np.zeros(1 << TABLE_BITS, np.bool_)
+    table[known >> np.uint64(64 - TABLE_BITS)] = True
+    return table
 
 
 def _code_pieces(text: str) -> Hashes:

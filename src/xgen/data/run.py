@@ -6,7 +6,6 @@ whose recipe was changed, does the rest.
 """
 
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from xgen.data import clean
+from xgen.data import clean, sources
 from xgen.data.clean import Rules, clean_unit, read_documents, size_of
 from xgen.data.decontaminate import Evaluations, digest_of, evaluation_files, read_evaluations
 from xgen.data.encode import Portion, encode_portion, encoded_file, held_out, sample_texts, set_name
@@ -75,7 +74,7 @@ def build_corpus(recipe: CorpusRecipe, places: Places, n_workers: int = 0, quiet
     built = Built()
     with _timed(built, "download"), progress("download", len(recipe.source), "sources", quiet) as advance:
         for spec in recipe.source:
-            _source(spec.kind).download(spec, places.downloads, places.mirror, quiet=quiet)
+            sources.download(spec, places.downloads, places.mirror, quiet)
             advance(1)
     with _timed(built, "evaluations"):
         digest = _prepare_evaluations(places)
@@ -150,13 +149,8 @@ def _cleaned(places: Places, unit: Unit) -> Path:
 def _clean(unit: Unit, languages: tuple[str, ...], places: Places) -> None:
     """Clean one unit; runs in a worker."""
     rules = Rules(frozenset(languages), _evaluations(places.work / _EVALUATIONS_FILE))
-    found = _source(unit.spec.kind).documents(unit.spec, places.downloads, places.mirror)
+    found = sources.documents(unit.spec, places.downloads, places.mirror)
     clean_unit(found, unit.spec, rules, _cleaned(places, unit))
-
-
-def _source(kind: str) -> Any:
-    """The module of a kind of source; a recipe's kinds are those of `recipe.Kind` and no others."""
-    return importlib.import_module(f"xgen.data.sources.{kind}")
 
 
 def _prepare_evaluations(places: Places) -> str:

@@ -10,6 +10,7 @@ MIN_WORDS = 3  # so that NAME, SYNOPSIS and DESCRIPTION stay, which every manual
 MIN_WIDE_CHARACTERS = 8
 MAX_CHARACTERS = 300
 
+_LINKS = re.compile(r"\s*\[[^\[\]]{1,80}\](?:[\s|]*\[[^\[\]]{1,80}\])+\s*")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
@@ -28,10 +29,10 @@ def repeated_lines(
 
 
 def without_lines(text: str, lines: frozenset[str]) -> str:
-    """`text` without the lines that, stripped, are among `lines`."""
-    if not lines:
-        return text
-    return "\n".join(line for line in text.split("\n") if line.strip() not in lines)
+    """`text` without the lines that, stripped, are among `lines`, and without rows of links."""
+    return "\n".join(
+        line for line in text.split("\n") if line.strip() not in lines and not _LINKS.fullmatch(line)
+    )
 
 
 def _says_something(line: str) -> bool:

@@ -61,6 +61,7 @@ def repetition_fault(
     prose: Prose,
     max_duplicate_lines: float = 0.3,
     max_duplicate_line_characters: float = 0.2,
+    min_line_characters: int = 1,
     max_top: Sequence[tuple[int, float]] = ((2, 0.2), (3, 0.18), (4, 0.16)),
     max_duplicate: Sequence[tuple[int, float]] = ((5, 0.15), (7, 0.13), (10, 0.1)),
     max_words: int = 20_000,
@@ -68,9 +69,9 @@ def repetition_fault(
     """The first rule of repetition that the text breaks, or None. Shares are of lines or of characters.
 
     `max_top`: (n, share) of the most frequent run of n words; `max_duplicate`: of all runs of n words
-    that stand there more than once.
+    that stand there more than once. Lines below `min_line_characters` do not count.
     """
-    lines = prose.lines
+    lines = [line for line in prose.lines if len(line) >= min_line_characters]
     again = [line for line, count in Counter(lines).items() for _ in range(count - 1)]
     if len(again) > max_duplicate_lines * len(lines):
         return "too_many_duplicate_lines"

@@ -7,12 +7,16 @@ foreign only where the library is sure: short ones and code samples follow their
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
+
+from xgen.data.filters.stop_words import OWN_WORDS
+from xgen.data.shingles import UNSPACED
 
 MIN_LETTERS = 40
 MIN_WIDE_LETTERS = 12  # in a paragraph of Chinese or Japanese
-SAMPLE_CHARACTERS = 400
+SAMPLE_CHARACTERS = 250
+OWN = 2
 MIN_PROBABILITY = 0.9
 MIN_STOP_WORDS = 2  # of English, or a list of commands would pass for English
 MIN_SHARE_TO_MOVE = 0.7
@@ -38,16 +42,27 @@ _STRANGERS = frozenset(
 )
 _ENGLISH = re.compile(r"\b(?:the|of|and|to|is|in|for|with|that|you|this|are|be|it|on|by|or|as|an?)\b", re.I)
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
-def languages_of(pieces: Sequence[str], wanted: frozenset[str]) -> list[str | None]:
-    """The language of each piece: an ISO 639-1 code, or None where it is too short or not sure."""
-    return [_language_of(piece, wanted) for piece in pieces]
+def languages_of(pieces: Sequence[str], declared: str, wanted: frozenset[str]) -> list[str | None]:
+    """The language of each piece: an ISO 639-1 code, or None where it is too short or not sure.
+
+    Where two words of the declared language stand that no other has, the library is not asked: it takes
+    a paragraph byte by byte in Python, and these are most of them.
+    """
+    own = OWN_WORDS.get(declared, frozenset()) if declared not in UNSPACED else frozenset()
+    return [
+        declared if len(own.intersection(sample.split())) >= OWN else _ask(sample, wanted)
+        for sample in (piece[:SAMPLE_CHARACTERS] for piece in pieces)
+    ]
 
 
-def _language_of(piece: str, wanted: frozenset[str]) -> str | None:
-    sample = piece[:SAMPLE_CHARACTERS]
+@lru_cache(maxsize=1 << 16)  # manuals in many languages have the same English paragraphs in each
+def _ask(sample: str, wanted: frozenset[str]) -> str | None:
+    if _KANA.search(sample) and len(_KANA.findall(sample)) >= MIN_WIDE_LETTERS:
+        return "ja"
     n_letters = sum(map(len, _LETTERS.findall(sample)))
     if n_letters < MIN_LETTERS and (n_letters < MIN_WIDE_LETTERS or not _WIDE.search(sample)):
         return None

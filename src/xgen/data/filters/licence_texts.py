@@ -23,8 +23,10 @@ _TERMS = re.compile(
     | terms\ and\ conditions | free\ of\ charge | contributors? | transparent\ copy | opaque\ copy
     | without\ limitation | all\ rights\ reserved | license[sd]?\ under | spdx-license-identifier )\b
     """,
-    re.X | re.I,
+    re.X,
 )
+# One of these is in nearly every paragraph of a licence; to look for them costs little.
+_ROOTS = ("licen", "warrant", "liab", "copyright", "distribut", "permission", "merchantab", "invariant")
 _COMMENT = re.compile(
     r"""\A(?:\#!.*\n)?\s*(
     (?:[ \t]*(?:\#|//|--|;;?).*\n | [ \t]*\n)+       # lines of comments
@@ -36,7 +38,7 @@ _MARKS = re.compile(r"copyright|\(c\)|©|licen[cs]e|spdx", re.I)
 
 def licence_paragraphs(pieces: Sequence[str]) -> list[bool]:
     """For each paragraph whether it is part of a licence text."""
-    terms = [{" ".join(term.lower().split()) for term in _TERMS.findall(_joined(piece))} for piece in pieces]
+    terms = [_terms_of(piece) for piece in pieces]
     if sum(map(len, terms)) < MIN_TERMS:
         return [False] * len(pieces)
     verdicts = []
@@ -64,5 +66,8 @@ def header_end(code: str) -> tuple[int, int]:
     return match.span(1)
 
 
-def _joined(piece: str) -> str:
-    return " ".join(piece.split())
+def _terms_of(piece: str) -> set[str]:
+    lowered = piece.lower()
+    if not any(root in lowered for root in _ROOTS):
+        return set()
+    return set(_TERMS.findall(" ".join(lowered.split())))
