@@ -7,6 +7,8 @@ from typing import Any
 from xgen.data.extract.flow import Flow
 from xgen.data.extract.markup import local
 
+_PLAIN = frozenset({"para", "simpara", "p"})
+
 Special = Callable[["Reader", Any], None]
 
 
@@ -94,5 +96,13 @@ class Reader:
         self.flow.line()
         if mark:
             self.flow.label(mark)
-        self.children(element)
+            self.children(element)
+        else:  # what a term means starts in the line below it
+            self.flow.words(element.text)
+            for i, child in enumerate(element):
+                begins = i == 0 and local(child) in _PLAIN and not (element.text or "").strip()
+                self.children(child) if begins else self.read(child)
+                if begins:
+                    self.flow.paragraph()
+                self.flow.words(child.tail)
         self.flow.line()
