@@ -95,6 +95,11 @@ def test_what_cannot_be_fed_ends_with_two_and_a_way_out(
     assert ended.out == ""
     assert ended.err.startswith("xgen: stage second: ")
     assert "short; lower its weight" in ended.err
+    recipe.write_text(RECIPE)
+    ids = corpus / "prose.de.ids"
+    ids.write_bytes(b"\xff\xff" + ids.read_bytes()[2:])
+    ended = run_xgen("data", "plan", str(recipe))
+    assert (ended.code, "prose.de.ids: its digest" in ended.err) == (2, True)
 
 
 def test_missing_sources_are_listed_by_name_with_their_tokens(

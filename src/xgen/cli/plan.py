@@ -44,7 +44,7 @@ def plan(
 
     read = load_recipe(recipe)
     folder = corpus or cache_folder() / "corpora" / read.corpus
-    opened = open_corpus(folder) if (folder / MANIFEST_FILE).is_file() else None
+    opened = open_corpus(folder, check=True) if (folder / MANIFEST_FILE).is_file() else None
     if short := missing(read.stages, opened.sets if opened else ()):
         _list_missing(short, as_json)
         which = "its sets are not those" if opened else "there is no corpus"

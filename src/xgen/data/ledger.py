@@ -175,7 +175,7 @@ def open_run(run: Path, corpus_folder: Path | None = None) -> tuple[Corpus, tupl
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"it cannot be used ({type(error).__name__}: {error})"
         raise BadRecipe(str(path), what, "name a folder that `xgen train` wrote") from error
-    corpus = open_corpus(folder)
+    corpus = open_corpus(folder, check=True)
     if digest and sha256_of(folder / MANIFEST_FILE) != digest:
         raise BadCorpus(str(folder), f"it is not the corpus that {run} read", "name that one with --corpus")
     return corpus, plan_run(corpus, stages, seed, tokens_per_step)

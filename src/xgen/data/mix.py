@@ -5,6 +5,7 @@ seed; a stage goes on where the one before it stopped, in the middle of a docume
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from xgen.data.shards import HELD, TokenSet
 from xgen.errors import BadCorpus
+
+_SPARE = 0.02  # of long documents so much more is offered than asked: the last rows turn large pieces away
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def matches(pattern: str, names: Iterable[str]) -> list[str]:
 
 def part_of(mix: dict[str, float], pattern: str, n_positions: int) -> int:
     """The positions, of `n_positions`, that a pattern's weight stands for, rounded up."""
-    return int(np.ceil(n_positions * mix[pattern] / sum(mix.values())))
+    return math.ceil(n_positions * mix[pattern] / sum(mix.values()))
 
 
 def _fill(part: int, weights: dict[str, float], room: dict[str, int]) -> dict[str, int]:
@@ -126,7 +129,7 @@ def _fill(part: int, weights: dict[str, float], room: dict[str, int]) -> dict[st
     while open_sets:
         left = part - sum(given.values())
         total = sum(weights[name] for name in open_sets)
-        shares = {name: int(np.ceil(left * weights[name] / total)) for name in open_sets}
+        shares = {name: math.ceil(left * weights[name] / total) for name in open_sets}
         full = [name for name in open_sets if shares[name] > room[name]]
         if not full:
             return given | shares
@@ -158,34 +161,36 @@ def read_on(
 ) -> dict[str, Reading]:
     """What a stage offers of each set in `positions`, from the bookmarks on.
 
-    Whole turns come as they are. In the last one of each set, which is not read to its end, documents of
-    at least `long_tokens` tokens are preferred as far as the stage's `long_share` asks for it, in all sets
-    that have such by the same part of what they have. BadCorpus if there are too few of them.
+    Whole turns come as they are. The last one of each set, which is not read to its end, has as large a part
+    in documents of at least `long_tokens` tokens as the turn itself, or a larger one if the stage's
+    `long_share` asks for it: then all sets that have such documents give more of them, by the same part of
+    what they can. BadCorpus if there are too few of them.
     """
     turns = {name: _turns(bookmarks[name], n, seed) for name, n in positions.items()}
     is_long = {name: bookmarks[name].tokens.lengths >= long_tokens for name in positions}
-    sure, choice = 0, {}
-    for name, parts in turns.items():
-        sure += sum(_sum(part, is_long[name]) for part in parts[:-1])
-        rest = positions[name] - sum(part.positions for part in parts[:-1])
-        choice[name] = min(rest, _sum(parts[-1], is_long[name]))
-    asked = int(np.ceil(long_share * sum(positions.values()))) - sure
-    there = sum(choice.values())
+    total, sure = sum(positions.values()), 0
+    rest, usual, most = {}, {}, {}
+    for name, (*whole, last) in turns.items():
+        sure += sum(_sum(turn, is_long[name]) for turn in whole)
+        rest[name] = positions[name] - sum(turn.positions for turn in whole)
+        long = _sum(last, is_long[name])
+        usual[name] = rest[name] * long // last.positions
+        most[name] = min(rest[name], long)
+    asked, there = math.ceil(long_share * total), sure + sum(most.values())
     if asked > there:
-        reachable = (sure + there) / max(1, sum(positions.values()))
+        reachable = math.floor(100 * there / total) / 100
         raise BadCorpus(
             f"stage {stage}",
-            f"long_share {long_share:g} asks for {asked + sure:,} tokens in documents of {long_tokens:,} or "
-            f"more, and its sets have {there + sure:,} that this turn has not read, {asked - there:,} short",
-            f"lower long_share to {int(100 * reachable) / 100:g} or take of sets that have more of them",
+            f"long_share {long_share:g} asks for {asked:,} tokens in documents of {long_tokens:,} or more, "
+            f"and its sets have {there:,} that this turn has not read, {asked - there:,} short",
+            f"lower long_share to {reachable:g} or take of sets that have more of them",
         )
-    ratio = max(0, asked) / max(1, there)
+    more = math.ceil((long_share + _SPARE) * total) - sure - sum(usual.values()) if long_share else 0
+    part = min(1.0, max(0, more) / max(1, there - sure - sum(usual.values())))
     found = {}
-    for name, parts in turns.items():
-        rest = positions[name] - sum(part.positions for part in parts[:-1])
-        long_positions = int(np.ceil(ratio * choice[name]))
-        last = _choose(parts[-1], rest, is_long[name][parts[-1].document], long_positions)
-        found[name] = _join([*parts[:-1], last])
+    for name, (*whole, last) in turns.items():
+        long = usual[name] + math.ceil(part * (most[name] - usual[name]))
+        found[name] = _join([*whole, _choose(last, rest[name], is_long[name][last.document], long)])
     return found
 
 
@@ -207,10 +212,11 @@ def _turns(mark: Bookmark, n_positions: int, seed: int) -> list[Reading]:
 
 
 def _choose(turn: Reading, n_positions: int, is_long: NDArray[np.bool_], long_positions: int) -> Reading:
-    """The part of a turn that has `n_positions`, `long_positions` of them in long documents at least."""
+    """The part of a turn that has `n_positions`, `long_positions` of them in long documents."""
     size = turn.limit - turn.start
     taken = _first(np.where(is_long, size, 0), long_positions)
-    taken += _first(size - taken, n_positions - int(taken.sum()))
+    taken += _first(np.where(is_long, 0, size), n_positions - long_positions)
+    taken += _first(size - taken, n_positions - int(taken.sum()))  # what rounding left
     at = np.flatnonzero(taken)
     return Reading(turn.document[at], turn.start[at], (turn.start + taken)[at], turn.turn[at])
 
