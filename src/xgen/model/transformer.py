@@ -13,6 +13,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import linear, rms_norm, silu
 
 from xgen.model.attention import Attend, attend_reference
+from xgen.model.joint import joint
 from xgen.model.loss import cross_entropy
 from xgen.model.packed import Packed
 from xgen.model.shape import Shape
@@ -72,9 +73,9 @@ class Layer(nn.Module):
     ) -> Tensor:
         """[B, T, M] -> [B, T, M]; new keys and values go into `buffers` at `start`, if given."""
         h_BTM = self.attention_norm(x_BTM)
-        q_BHTD = rotate(self._heads(self.q(h_BTM)), rotation)
-        k_BGSD = rotate(self._heads(self.k(h_BTM)), rotation)
-        v_BGSD = self._heads(self.v(h_BTM))
+        q_BTN, k_BTN, v_BTN = joint(h_BTM, self.q, self.k, self.v, alone=True)
+        q_BHTD, k_BGSD = (rotate(self._heads(x_BTN), rotation) for x_BTN in (q_BTN, k_BTN))
+        v_BGSD = self._heads(v_BTN)
         if buffers is not None:
             end = start + x_BTM.shape[1]
             buffers[0][:, :, start:end] = k_BGSD
@@ -83,7 +84,8 @@ class Layer(nn.Module):
         out_BHTD = attend(q_BHTD, k_BGSD, v_BGSD, mask)
         x_BTM = x_BTM + self.o(out_BHTD.transpose(1, 2).flatten(2))
         h_BTM = self.ffn_norm(x_BTM)
-        x_BTM = x_BTM + self.down(silu(self.gate(h_BTM)) * self.up(h_BTM))
+        gate_BTF, up_BTF = joint(h_BTM, self.gate, self.up)
+        x_BTM = x_BTM + self.down(silu(gate_BTF) * up_BTF)
         return x_BTM
 
     def _heads(self, x_BTM: Tensor) -> Tensor:
