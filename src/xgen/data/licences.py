@@ -91,6 +91,7 @@ _TEXTS: tuple[tuple[str, str], ...] = (
         "ISC",
         r"permission to use, copy, modify, and/?(?:or)? distribute this software for any purpose with",
     ),
+    ("Linux-man-pages-copyleft", r"permission is granted to make and distribute verbatim copies of"),
     ("MIT", r"permission is hereby granted, free of charge, to any person obtaining a copy"),
     ("BSL-1.0", r"boost software license - version 1\.0"),
     ("PSF-2.0", r"python software foundation license version 2"),

@@ -22,12 +22,13 @@ PACKINGS = (".gz", ".dz", ".bz2", ".xz", ".zst")
 _CODES = frozenset(
     re.findall(
         r"\w+",
-        "ar ast be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl he hi hr hu hy ia id it ja ka kk "
-        "km ko lt lv mk ml mr nb ne nl nn oc pa pl pt ro ru si sk sl sq sr sv ta te tg th tr ug uk uz vi zh",
+        "af ar ast az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gd gl he hi hr hu hy ia id it "
+        "ja ka kk km ko lt lv mk ml mn mr ms nb ne nl nn oc pa pl pt ro ru si sk sl sq sr sv sw ta te tg th tr "
+        "ug uk uz vi zh",
     )
 )
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[_-][A-Za-z]{2,4})?(?:\.[Uu][Tt][Ff]-?8)?(?:@\w+)?")
-_PLACES = frozenset({"locale", "locales", "HTML", "i18n"})  # a folder right below these is a language
+_PLACES = frozenset({"locale", "locales", "HTML", "i18n", "help"})  # a folder right below these is a language
 _IN_NAME = re.compile(r"[._-]([a-z]{2}(?:[_-](?:[A-Z]{2}|[a-z]{2}))?)(?=\.|$)")
 _IN_PACKAGE = re.compile(r"-([a-z]{2})(?:-(?:cn|tw|br|pt|gb|us|no))?(?:-dev)?$")
 
