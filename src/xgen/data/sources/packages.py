@@ -23,8 +23,8 @@ _CODES = frozenset(
     re.findall(
         r"\w+",
         "af ar ast az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gd gl he hi hr hu hy ia id it "
-        "ja ka kk km ko lt lv mk ml mn mr ms nb ne nl nn oc pa pl pt ro ru si sk sl sq sr sv sw ta te tg th tr "
-        "ug uk uz vi zh",
+        "ja ka kk km ko lt lv mk ml mn mr ms nb ne nl nn oc pa pl pt ro ru si sk sl sq sr sv sw ta te tg th "
+        "tr ug uk uz vi zh",
     )
 )
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[_-][A-Za-z]{2,4})?(?:\.[Uu][Tt][Ff]-?8)?(?:@\w+)?")
