@@ -45,9 +45,12 @@ def build(
     what was kept, what was rejected and why. What was done is kept in DIR.work for the next build.
     """
     require_extra("train", "pydantic", "datasketch", "zstandard", "matplotlib")
+    from xgen.cli.wording import reading_words
     from xgen.data.recipe import load_recipe
     from xgen.data.report import write_report
     from xgen.data.run import Places, build_corpus
+    from xgen.data.tuning import Manner
+    from xgen.formats.folder import CHATML
 
     read = load_recipe(recipe)
     folder = out or cache_folder() / "corpora" / read.name
@@ -58,7 +61,7 @@ def build(
         mirror=mirror,
         evaluations=tuple(evaluations or ()),
     )
-    built = build_corpus(read, places)
+    built = build_corpus(read, places, Manner(CHATML, reading_words()))
     page = write_report(folder, built)
     shown = corpus_table(folder)
     if as_json:

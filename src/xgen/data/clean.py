@@ -16,8 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from xgen.data.decontaminate import MAX_PIECES, MAX_SHARE, Evaluations, overlapping_pieces, overlaps_code
-from xgen.data.dedup import SHINGLE_WORDS, WIDE_SHINGLE_WORDS, exact_key, signature
+from xgen.data.decontaminate import (
+    MAX_PIECES,
+    MAX_SHARE,
+    Evaluations,
+    overlapping_pieces,
+    overlaps_code,
+    texts_of_line,
+)
+from xgen.data.dedup import N_PERMUTATIONS, SHINGLE_WORDS, WIDE_SHINGLE_WORDS, exact_key, signature
 from xgen.data.document import Document, Rejected
 from xgen.data.filters import c4, fineweb, gopher, starcoder
 from xgen.data.filters.boilerplate import repeated_lines, without_lines
@@ -45,6 +52,7 @@ class Rules:
 
     languages: frozenset[str]
     evaluations: Evaluations
+    held_back: frozenset[str] = frozenset()  # ids of tuning documents
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class Cleaner:
             if kind == CODE:
                 kept = self._clean_code(document)
             elif kind in TUNING_SETS:
-                kept = self._whole(document)
+                kept = self._clean_tuning(document)
             else:
                 kept = self._clean_prose(document, lines.get(document.language, frozenset()))
             if kept is not None:
@@ -159,14 +167,17 @@ class Cleaner:
             return self._reject(document, fault)
         if overlaps_code(document.text, self._rules.evaluations):
             return self._reject(document, "evaluation_overlap")
-        return self._whole(document)
+        return self._whole(document, document.text)
 
-    def _whole(self, document: Document) -> Clean | None:
-        """Code and conversations are not cut: they stay whole or go."""
-        prose = Prose(document.text, document.language)
-        _, n_stretches = overlapping_pieces(
-            [document.text], prose.hashes, document.language, self._rules.evaluations
-        )
+    def _clean_tuning(self, document: Document) -> Clean | None:
+        if document.id in self._rules.held_back:
+            return self._reject(document, "held_back")
+        return self._whole(document, "\n".join(texts_of_line(document.text)))
+
+    def _whole(self, document: Document, text: str) -> Clean | None:
+        """Code and conversations are not cut: they stay whole or go. `text` has the words of the document."""
+        prose = Prose(text, document.language)
+        _, n_stretches = overlapping_pieces([text], prose.hashes, document.language, self._rules.evaluations)
         if n_stretches:
             return self._reject(document, "evaluation_overlap")
         return self._known(document, prose, [])
@@ -256,7 +267,7 @@ def clean_unit(found: Iterable[Document | Rejected], spec: SourceSpec, rules: Ru
         np.savez(
             draft / ARRAYS_FILE,
             keys=np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16),
-            signatures=np.asarray(signatures, np.uint32).reshape(len(keys), -1),
+            signatures=np.asarray(signatures, np.uint32).reshape(len(keys), N_PERMUTATIONS),
             sizes=np.asarray(sizes, np.int64),
             ranks=np.frombuffer(b"".join(ranks), np.uint8).reshape(-1, 16),
             languages=np.asarray(languages, np.str_),

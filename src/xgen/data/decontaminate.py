@@ -9,7 +9,7 @@ space apart, stand in it.
 
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,21 @@ class Evaluations:
         """The same of `code`."""
         return _table(self.code)
 
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "Evaluations":
+        """Hashes of texts, each for itself; what has "def " in it counts as code too."""
+        grams, wide, code = ([np.zeros(0, np.uint64)] for _ in range(3))
+        for text in texts:
+            if "def " in text:
+                code.append(_code_pieces(text))
+            words = words_of(text)
+            if len(words) < WORDS:
+                continue
+            is_wide = 2 * sum(len(word) == 1 and word > "\u3000" for word in words) > len(words)
+            hashes = word_hashes(words)
+            (wide if is_wide else grams).append(ngrams(hashes, WIDE_WORDS if is_wide else WORDS))
+        return cls(*(np.unique(np.concatenate(part)) for part in (grams, wide, code)))
+
     def save(self, path: Path) -> None:
         """Write the three arrays as one .npz file."""
         with path.open("wb") as file:
@@ -84,20 +99,26 @@ def digest_of(files: Sequence[Path]) -> str:
     return "-".join(sorted(sha256_of(path)[:8] for path in files))
 
 
-def read_evaluations(files: Sequence[Path]) -> Evaluations:
-    """Hashes of every text in every field of every line of evaluation files."""
-    grams, wide, code = ([np.zeros(0, np.uint64)] for _ in range(3))
+def evaluation_texts(files: Sequence[Path]) -> Iterator[str]:
+    """Every text in every field of every line of evaluation files; XgenError for one that is not such."""
     for path in files:
-        for text in _texts(path):
-            if "def " in text:
-                code.append(_code_pieces(text))
-            words = words_of(text)
-            if len(words) < WORDS:
-                continue
-            is_wide = 2 * sum(len(word) == 1 and word > "\u3000" for word in words) > len(words)
-            hashes = word_hashes(words)
-            (wide if is_wide else grams).append(ngrams(hashes, WIDE_WORDS if is_wide else WORDS))
-    return Evaluations(*(np.unique(np.concatenate(part)) for part in (grams, wide, code)))
+        try:
+            with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+                for line in file:
+                    if line.strip():
+                        yield from _strings(json.loads(line))
+        except (OSError, EOFError, ValueError) as error:
+            raise XgenError(
+                str(path), f"it cannot be read ({error})", "name a folder of JSON lines"
+            ) from error
+
+
+def texts_of_line(line: str) -> Iterator[str]:
+    """Every text in a line of JSON, at any depth; the line itself if it is none."""
+    try:
+        yield from _strings(json.loads(line))
+    except (ValueError, RecursionError):
+        yield line
 
 
 def overlapping_words(hashes: Hashes, language: str, evaluations: Evaluations) -> list[tuple[int, int]]:
@@ -165,17 +186,6 @@ def _code_pieces(text: str) -> Hashes:
         for i in range(len(pieces))
     ]
     return pieces[np.array(telling, np.bool_)]
-
-
-def _texts(path: Path) -> Iterator[str]:
-    """All strings in a file of JSON lines, at any depth."""
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for line in file:
-                if line.strip():
-                    yield from _strings(json.loads(line))
-    except (OSError, EOFError, ValueError) as error:
-        raise XgenError(str(path), f"it cannot be read ({error})", "name a folder of JSON lines") from error
 
 
 def _strings(value: Any) -> Iterator[str]:

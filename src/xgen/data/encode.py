@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from xgen.data.clean import pieces_of, rank_of, read_documents
 from xgen.data.document import Document
-from xgen.data.shards import HELD
 from xgen.files import sha256_of, whole_file
 from xgen.text.tokenizer import TOKENIZER_FILE, Tokenizer
 
@@ -22,12 +21,13 @@ SAMPLE_TEMPERATURE = 0.7
 
 @dataclass(frozen=True)
 class Portion:
-    """What is taken of a unit: `folder` it is in, its documents' rows, and pieces that go by row."""
+    """What is taken of a unit's `n_candidates` documents: their rows, and the pieces that go of each."""
 
     folder: Path
     source: str
     set: str
     rows: NDArray[np.int64]
+    n_candidates: int
     gone: dict[int, frozenset[int]]
 
     def documents(self) -> Iterator[Document]:
@@ -40,7 +40,7 @@ class Portion:
     def digest(self) -> str:
         """Changes when what is taken does."""
         digest = hashlib.sha256(self.folder.name.encode())
-        digest.update(self.rows.tobytes())
+        digest.update(self.rows.astype("<i8").tobytes())
         digest.update(str(sorted((row, sorted(pieces)) for row, pieces in self.gone.items())).encode())
         return digest.hexdigest()[:16]
 
@@ -67,10 +67,10 @@ def encode_portion(portion: Portion, tokenizer_folder: Path, path: Path) -> None
         np.savez(file, ids=np.concatenate(ids), lengths=np.asarray(lengths, np.int64))
 
 
-def encoded_file(portion: Portion, tokenizer_folder: Path, folder: Path) -> Path:
-    """Where the ids of a portion are kept; another tokenizer or another choice is another file."""
-    tokenizer = sha256_of(tokenizer_folder / TOKENIZER_FILE)[:16]
-    return folder / f"{portion.folder.name}.{portion.digest()}.{tokenizer}.npz"
+def encoded_file(portion: Portion, tokenizer_folder: Path, folder: Path, depends: str = "") -> Path:
+    """Where the ids of a portion are kept: another file for all that they depend on."""
+    whole = f"{portion.digest()} {sha256_of(tokenizer_folder / TOKENIZER_FILE)} {depends}"
+    return folder / f"{portion.folder.name}.{hashlib.sha256(whole.encode()).hexdigest()[:16]}.npz"
 
 
 def sample_texts(portions: Sequence[Portion], sizes: dict[str, int], sample_bytes: float) -> Iterator[str]:
@@ -96,11 +96,6 @@ def held_out(ids: Sequence[bytes], share: float) -> list[bool]:
     if share > 0 and not any(chosen) and len(ids) >= 10:
         chosen[min(range(len(ids)), key=lambda i: ids[i])] = True
     return chosen
-
-
-def set_name(portion: Portion, document: Document, is_held: bool) -> str:
-    """`kind.language`, or its held-out sister."""
-    return f"{portion.set}.{document.language}{HELD if is_held else ''}"
 
 
 def _batches(texts: Iterator[str]) -> Iterator[list[str]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from xgen.data.chats import held_back
+from xgen.data.groups import GroupOptions
 from xgen.errors import BadRecipe
 
 Kind = Literal["debian", "wheel", "npm", "git", "jsonl", "parquet", "folder", "chats", "descriptions"]
@@ -31,7 +33,7 @@ class SourceSpec:
     `packages` are "NAME" or "NAME==VERSION"; `paths` (jsonl, parquet, folder, chats) are relative to the
     recipe's folder; `take` and `leave` are globs of paths inside a package or repository. `language`
     fixes a language, else paths tell it; `languages` keeps only these. `fields` maps text, id, licence
-    and language to the names they have in a jsonl or parquet file.
+    and language to the names they have in a jsonl or parquet file. `groups` says how questions are packed.
     """
 
     name: str
@@ -50,6 +52,7 @@ class SourceSpec:
     licence_source: str = ""
     fields: dict[str, str] = field(default_factory=dict)
     max_mb_per_package: float | None = None
+    groups: GroupOptions = field(default_factory=GroupOptions)
     folder: str = ""  # the recipe's own, filled in by `load_recipe`
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -89,7 +92,8 @@ class Caps:
 class CorpusRecipe:
     """A whole corpus recipe. `tokenizer` is one to be learned or the name of a pulled model's.
 
-    `languages` (ISO 639-1) are kept, other natural languages are not.
+    `languages` (ISO 639-1) are kept, other natural languages are not. `held_back` is a JSON file, relative
+    to the recipe, that lists documents of tuning sets which no training may see (data/chats.py).
     """
 
     name: str
@@ -98,6 +102,7 @@ class CorpusRecipe:
     held_out_share: float = 0.01
     caps: Caps = Caps()
     languages: tuple[str, ...] = LANGUAGES
+    held_back: str = ""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -116,6 +121,11 @@ def load_recipe(path: Path) -> CorpusRecipe:
     if wrong:
         raise BadRecipe(str(path), wrong, _WAY_OUT)
     return recipe
+
+
+def held_back_ids(recipe: CorpusRecipe) -> frozenset[str]:
+    """The ids of tuning documents that no training may see."""
+    return held_back(Path(recipe.source[0].folder) / recipe.held_back) if recipe.held_back else frozenset()
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
@@ -23,18 +24,26 @@ from typing import Any
 import numpy as np
 
 from xgen.data import clean, sources
-from xgen.data.clean import Rules, clean_unit, read_documents, size_of
-from xgen.data.decontaminate import Evaluations, digest_of, evaluation_files, read_evaluations
-from xgen.data.encode import Portion, encode_portion, encoded_file, held_out, sample_texts, set_name
-from xgen.data.recipe import CorpusRecipe, SourceSpec
-from xgen.data.select import REASONS, Candidates, Choice, choose, load_candidates
-from xgen.data.shards import write_corpus
+from xgen.data.assemble import held_rows, write_folder
+from xgen.data.clean import Rules, clean_unit
+from xgen.data.decontaminate import (
+    Evaluations,
+    digest_of,
+    evaluation_files,
+    evaluation_texts,
+    texts_of_line,
+)
+from xgen.data.encode import Portion, encode_portion, encoded_file, sample_texts
+from xgen.data.recipe import TUNING_SETS, CorpusRecipe, SourceSpec, held_back_ids
+from xgen.data.select import Candidates, Choice, choose, load_candidates
 from xgen.data.tally import Tally
+from xgen.data.tuning import Manner, encode_tuning
 from xgen.errors import XgenError
 from xgen.files import model_folder, whole_file, write_whole
 from xgen.show import note, progress
 from xgen.text.tokenizer import TOKENIZER_FILE
 
+Task = tuple[Callable[..., None], tuple[Any, ...]]
 _EVALUATIONS_FILE = "evaluations.npz"
 
 
@@ -65,10 +74,17 @@ class Built:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def build_corpus(recipe: CorpusRecipe, places: Places, n_workers: int = 0, quiet: bool = False) -> Built:
+def build_corpus(
+    recipe: CorpusRecipe,
+    places: Places,
+    manner: Manner | None = None,
+    n_workers: int = 0,
+    quiet: bool = False,
+) -> Built:
     """Make the corpus folder `places.out` of a recipe; 0 workers: as many as this process may use cores.
 
-    XgenError if a source cannot be had or read, or the counts do not add up.
+    `manner` is how tuning sets are put, and needed where there are some. XgenError if a source cannot be
+    had or read, or the counts do not add up.
     """
     n_workers = n_workers or _n_cores()
     built = Built()
@@ -77,12 +93,11 @@ def build_corpus(recipe: CorpusRecipe, places: Places, n_workers: int = 0, quiet
             sources.download(spec, places.downloads, places.mirror, quiet)
             advance(1)
     with _timed(built, "evaluations"):
-        digest = _prepare_evaluations(places)
+        digest = _prepare_evaluations(recipe, places)
     units = units_of(recipe, digest)
     with _timed(built, "clean"):
         todo = [unit for unit in units if not _cleaned(places, unit).exists()]
-        tasks = [(_clean, (unit, recipe.languages, places)) for unit in todo]
-        _do_all("clean", tasks, n_workers, quiet)
+        _do_all("clean", [(_clean, (unit, recipe, places)) for unit in todo], n_workers, quiet)
     with _timed(built, "duplicates and caps"):
         folders = [_cleaned(places, unit) for unit in units]
         candidates = load_candidates(folders, [unit.spec.set for unit in units])
@@ -91,22 +106,21 @@ def build_corpus(recipe: CorpusRecipe, places: Places, n_workers: int = 0, quiet
     with _timed(built, "tokenizer"):
         tokenizer = _tokenizer_folder(recipe, places, portions, candidates, choice)
     with _timed(built, "tokens"):
-        (places.work / "tokens").mkdir(parents=True, exist_ok=True)
-        encoded = [encoded_file(portion, tokenizer, places.work / "tokens") for portion in portions]
-        _do_all(
-            "tokens",
-            [
-                (encode_portion, (portion, tokenizer, path))
-                for portion, path in zip(portions, encoded, strict=True)
-                if not path.exists()
-            ],
-            n_workers,
-            quiet,
-        )
+        held = held_rows(recipe, candidates, choice)
+        tokens = places.work / "tokens"
+        tokens.mkdir(parents=True, exist_ok=True)
+        encoded, tasks = [], []
+        for i, (unit, portion) in enumerate(zip(units, portions, strict=True)):
+            held_of = frozenset(candidates.rows[(candidates.units == i) & held].tolist())
+            path, task = _encoding(unit, portion, held_of, tokenizer, tokens, manner)
+            encoded.append(path)
+            tasks += [] if path.exists() else [task]
+        _do_all("tokens", tasks, n_workers, quiet)
     with _timed(built, "write"):
         for folder in folders:
             built.tally.merge(_tally_before(folder))
-        _write(recipe, places, tokenizer, portions, encoded, candidates, choice, built.tally)
+        data = json.loads((tokenizer / TOKENIZER_FILE).read_bytes())
+        write_folder(recipe, places.out, data, portions, encoded, candidates, choice, held, built.tally)
     _forget_old_work(places.work, folders, encoded)
     return built
 
@@ -146,25 +160,37 @@ def _cleaned(places: Places, unit: Unit) -> Path:
     return places.work / "clean" / unit.name
 
 
-def _clean(unit: Unit, languages: tuple[str, ...], places: Places) -> None:
+def _clean(unit: Unit, recipe: CorpusRecipe, places: Places) -> None:
     """Clean one unit; runs in a worker."""
-    rules = Rules(frozenset(languages), _evaluations(places.work / _EVALUATIONS_FILE))
+    evaluations = _evaluations(places.work / _EVALUATIONS_FILE)
+    rules = Rules(frozenset(recipe.languages), evaluations, held_back_ids(recipe))
     found = sources.documents(unit.spec, places.downloads, places.mirror)
     clean_unit(found, unit.spec, rules, _cleaned(places, unit))
 
 
-def _prepare_evaluations(places: Places) -> str:
-    """Write the hashes that workers read; a digest of the evaluation files."""
+def _prepare_evaluations(recipe: CorpusRecipe, places: Places) -> str:
+    """Write the hashes that workers read; a digest of the evaluation files and of what is held back."""
     files = evaluation_files(places.evaluations)
-    digest = digest_of(files)
+    held_back = held_back_ids(recipe)
+    digest = hashlib.sha256(repr((digest_of(files), sorted(held_back))).encode()).hexdigest()
     path = places.work / _EVALUATIONS_FILE
     stamp = places.work / "evaluations.txt"
     if not path.exists() or not stamp.exists() or stamp.read_text() != digest:
         stamp.unlink(missing_ok=True)
         with whole_file(path) as draft:
-            read_evaluations(files).save(draft)
+            texts = chain(evaluation_texts(files), _texts_held_back(recipe, places, held_back))
+            Evaluations.of(texts).save(draft)
         write_whole(stamp, digest.encode())
     return digest
+
+
+def _texts_held_back(recipe: CorpusRecipe, places: Places, names: frozenset[str]) -> Iterator[str]:
+    """All words of the tuning documents that no training may see: their texts are in other sources too."""
+    for spec in recipe.source if names else ():
+        if spec.set in TUNING_SETS:
+            for document in sources.documents(spec, places.downloads, places.mirror):
+                if document.id in names:
+                    yield from texts_of_line(document.text)
 
 
 @cache
@@ -183,8 +209,24 @@ def _portions(
     for i, (unit, folder) in enumerate(zip(units, folders, strict=True)):
         rows = candidates.rows[(candidates.units == i) & (choice.reasons == 0)]
         pieces = {row: frozenset(gone_of) for row, gone_of in gone.get(i, {}).items()}
-        portions.append(Portion(folder, unit.spec.name, unit.spec.set, rows, pieces))
+        n_candidates = int((candidates.units == i).sum())
+        portions.append(Portion(folder, unit.spec.name, unit.spec.set, rows, n_candidates, pieces))
     return portions
+
+
+def _encoding(
+    unit: Unit, portion: Portion, held: frozenset[int], tokenizer: Path, folder: Path, manner: Manner | None
+) -> tuple[Path, Task]:
+    """Where the ids of a portion are kept, and the call that makes them."""
+    if portion.set not in TUNING_SETS:
+        path = encoded_file(portion, tokenizer, folder)
+        return path, (encode_portion, (portion, tokenizer, path))
+    if manner is None:
+        raise ValueError("tuning sets need a manner")
+    groups = unit.spec.groups
+    depends = repr((sorted(held), manner, groups))
+    path = encoded_file(portion, tokenizer, folder, depends)
+    return path, (encode_tuning, (portion, held, tokenizer, manner, groups, path))
 
 
 def _tokenizer_folder(
@@ -224,62 +266,6 @@ def _tally_before(folder: Path) -> Tally:
     return tally
 
 
-def _write(
-    recipe: CorpusRecipe,
-    places: Places,
-    tokenizer: Path,
-    portions: Sequence[Portion],
-    encoded: Sequence[Path],
-    candidates: Candidates,
-    choice: Choice,
-    tally: Tally,
-) -> None:
-    """Write the corpus folder and count what every candidate became."""
-    held = _held_rows(recipe, candidates, choice)
-    starts = np.searchsorted(candidates.units, np.arange(len(portions)))
-    as_read = json.loads(json.dumps(asdict(recipe), default=str))
-    for spec in as_read["source"]:
-        spec.pop("folder")
-    data = json.loads((tokenizer / TOKENIZER_FILE).read_bytes())
-    if places.out.exists():
-        shutil.rmtree(places.out)
-    with write_corpus(places.out, recipe.name, data, as_read) as writer:
-        for start, portion, path in zip(starts.tolist(), portions, encoded, strict=True):
-            with np.load(path, allow_pickle=False) as arrays:
-                ids, ends = arrays["ids"], np.cumsum(arrays["lengths"])
-            taken = 0
-            for row, document in enumerate(read_documents(portion.folder, portion.source)):
-                reason = REASONS[choice.reasons[start + row]]
-                place = (portion.source, portion.set, document.language)
-                sample = (document.id, document.text)
-                if reason:
-                    tally.add("rejected", reason, place, size_of(document.text), sample=sample)
-                    continue
-                shorter = portion.without(row, document)
-                if lost := size_of(document.text) - size_of(shorter.text):
-                    tally.add("removed", "repeated_paragraph", place, lost, len(portion.gone[row]), sample)
-                tally.add("kept", "", place, size_of(shorter.text), sample=(document.id, shorter.text))
-                begin = int(ends[taken - 1]) if taken else 0
-                name = set_name(portion, document, bool(held[start + row]))
-                writer.add(name, shorter, ids[begin : int(ends[taken])])
-                taken += 1
-        if wrong := tally.fault():
-            raise XgenError(str(places.out), f"the counts do not add up ({wrong})", "please report it")
-
-
-def _held_rows(recipe: CorpusRecipe, candidates: Candidates, choice: Choice) -> Any:
-    """bool [n]: which kept candidates are held out, set by set."""
-    held = np.zeros(len(candidates.sizes), np.bool_)
-    kept = np.flatnonzero(choice.reasons == 0)
-    names = np.char.add(
-        np.char.add(candidates.sets[kept].astype(str), "."), candidates.languages[kept].astype(str)
-    )
-    for name in np.unique(names).tolist():
-        rows = kept[names == name]
-        held[rows] = held_out([candidates.ranks[i].tobytes() for i in rows.tolist()], recipe.held_out_share)
-    return held
-
-
 def _forget_old_work(work: Path, folders: Sequence[Path], encoded: Sequence[Path]) -> None:
     """Remove what earlier recipes left in the work folder."""
     current = {*folders, *encoded}
@@ -291,9 +277,7 @@ def _forget_old_work(work: Path, folders: Sequence[Path], encoded: Sequence[Path
 # ---- workers --------------------------------------------------------------------------------------
 
 
-def _do_all(
-    what: str, tasks: Sequence[tuple[Callable[..., None], tuple[Any, ...]]], n_workers: int, quiet: bool
-) -> None:
+def _do_all(what: str, tasks: Sequence[Task], n_workers: int, quiet: bool) -> None:
     """Call each task's function with its arguments, in `n_workers` processes, or here if it is one."""
     with progress(what, len(tasks), "packages", quiet or not tasks) as advance:
         if n_workers == 1 or len(tasks) < 2:

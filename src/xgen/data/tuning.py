@@ -1,0 +1,117 @@
+"""Conversations and questions to records of a tuning set: what of a portion is trained, what is rejected."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xgen.data.chats import TuningRecord, chat_records
+from xgen.data.document import Document, Rejected
+from xgen.data.encode import Portion
+from xgen.data.groups import GroupOptions, ReadingWords, group_records
+from xgen.files import whole_file
+from xgen.text.chat import ChatTemplate
+from xgen.text.tokenizer import Tokenizer
+
+GROUP = "group"  # the set of questions; every other tuning set is of conversations
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How tuning data are put: the source of a chat template (Jinja), and the words of reading."""
+
+    template: str
+    words: ReadingWords
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a portion, and what was rejected on the way."""
+
+    records: list[TuningRecord]
+    held: list[bool]
+    rejected: list[Rejected]
+
+
+def encode_tuning(
+    portion: Portion,
+    held_rows: frozenset[int],
+    tokenizer_folder: Path,
+    manner: Manner,
+    options: GroupOptions,
+    path: Path,
+) -> None:
+    """Write the records of a portion to `path`, whole or not at all.
+
+    Documents are parted into trained and held out before groups are made of them: no group has both.
+    """
+    tokenizer = Tokenizer.from_folder(tokenizer_folder)
+    template = ChatTemplate(manner.template)
+    parted: tuple[list[Document], list[Document]] = ([], [])
+    for row, document in zip(portion.rows.tolist(), portion.documents(), strict=True):
+        parted[row in held_rows].append(document)
+    ids: list[int] = []
+    trained: list[int] = []
+    parts: list[int] = []
+    entries: list[dict[str, Any]] = []
+    rejected: list[dict[str, str]] = []
+    for is_held, documents in enumerate(parted):
+        found: Iterator[TuningRecord | Rejected] = (
+            group_records(documents, tokenizer, template, manner.words, options)
+            if portion.set == GROUP
+            else chat_records(documents, tokenizer, template)
+        )
+        for record in found:
+            if isinstance(record, Rejected):
+                rejected.append(asdict(record))
+                continue
+            ids += record.ids
+            trained += record.trained
+            parts += record.parts
+            counts = {"held": is_held, "ids": len(record.ids), "parts": len(record.parts)}
+            entries.append(asdict(record.document) | counts)
+    about = json.dumps({"records": entries, "rejected": rejected}, ensure_ascii=False)
+    with whole_file(path) as draft, draft.open("wb") as file:
+        np.savez(
+            file,
+            ids=np.asarray(ids, np.uint32),
+            trained=np.asarray(trained, np.uint8),
+            parts=np.asarray(parts, np.int32),
+            about=np.frombuffer(about.encode("utf-8", "replace"), np.uint8),
+        )
+
+
+def read_tuning(path: Path) -> Records:
+    """What `encode_tuning` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        ids, trained, parts = arrays["ids"], arrays["trained"], arrays["parts"]
+        about = json.loads(arrays["about"].tobytes())
+    records: list[TuningRecord] = []
+    held: list[bool] = []
+    start = first = 0
+    for entry in about["records"]:
+        held.append(bool(entry.pop("held")))
+        end, last = start + entry.pop("ids"), first + entry.pop("parts")
+        document = Document(**entry)
+        records.append(
+            TuningRecord(
+                document, _plain(ids[start:end]), _plain(trained[start:end]), _plain(parts[first:last])
+            )
+        )
+        start, first = end, last
+    return Records(records, held, [Rejected(**entry) for entry in about["rejected"]])
+
+
+def whole_rejections(records: Sequence[Rejected], documents: Sequence[Document]) -> dict[str, Rejected]:
+    """Those rejections that are of a whole document, by its id; the others are of a part of one."""
+    names = {document.id for document in documents}
+    return {record.id: record for record in records if record.id in names}
+
+
+def _plain(values: NDArray[Any]) -> list[int]:
+    found: list[int] = values.tolist()
+    return found
