@@ -6,7 +6,7 @@ chunk needed is gone before the next begins. N tokens, M d_model, V vocabulary.
 """
 
 from collections.abc import Callable
-from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 UNTRAINED = -1
 """The target of a token that is not trained."""
 
-LOGITS = 2**27
-"""Logits a chunk has about: 256 MB in bf16."""
+LOGITS = 2**28
+"""Logits a chunk has at most about: 512 MB in bf16."""
 
 
 def cross_entropy_reference(hidden_NM: Tensor, weight_VM: Tensor, targets_N: Tensor) -> Tensor:
@@ -44,9 +44,11 @@ def token_losses(
     hidden_NM: Tensor, weight_VM: Tensor, targets_N: Tensor, chunk_tokens: int | None = None
 ) -> Tensor:
     """The loss of each token in nats, fp32 [N]; 0 where it is not trained. Without gradients."""
-    size = chunk_tokens or _chunk_tokens(weight_VM)
-    chunks = [slice(begin, begin + size) for begin in range(0, len(hidden_NM), size)]
-    return torch.cat([_losses(hidden_NM[chunk] @ weight_VM.t(), targets_N[chunk]) for chunk in chunks])
+    losses = [
+        _losses(hidden_NM[chunk] @ weight_VM.t(), targets_N[chunk])
+        for chunk in _chunks(len(hidden_NM), len(weight_VM), chunk_tokens)
+    ]
+    return torch.cat(losses)
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -60,22 +62,20 @@ class _CrossEntropy(torch.autograd.Function):
         if not (for_hidden or for_weight):
             return token_losses(hidden_NM, weight_VM, targets_N, chunk_tokens).sum()
         wide = _wide(weight_VM.dtype)
-        size = chunk_tokens or _chunk_tokens(weight_VM)
-        losses_to_gradients = _compiled() if hidden_NM.is_cuda else _losses_to_gradients
+        to_gradients = _fastest(hidden_NM.device)
         grad_hidden_NM = torch.empty_like(hidden_NM) if for_hidden else None
         grad_weight_VM = torch.zeros_like(weight_VM, dtype=wide) if for_weight else None
-        total = torch.zeros((), dtype=wide, device=hidden_NM.device)
-        for begin in range(0, len(hidden_NM), size):
-            chunk = slice(begin, begin + size)
+        losses_N = torch.empty(len(hidden_NM), dtype=wide, device=hidden_NM.device)
+        for chunk in _chunks(len(hidden_NM), len(weight_VM), chunk_tokens):
             logits_CV = hidden_NM[chunk] @ weight_VM.t()
-            total += losses_to_gradients(logits_CV, targets_N[chunk]).sum()
+            to_gradients(logits_CV, targets_N[chunk], losses_N[chunk])
             if grad_hidden_NM is not None:
                 torch.mm(logits_CV, weight_VM, out=grad_hidden_NM[chunk])
             if grad_weight_VM is not None:
                 _add_product(grad_weight_VM, logits_CV.t(), hidden_NM[chunk])
         ctx.gradients = grad_hidden_NM, grad_weight_VM
         ctx.weight_dtype = weight_VM.dtype
-        return total
+        return losses_N.sum()
 
     @staticmethod
     @once_differentiable
@@ -85,47 +85,50 @@ class _CrossEntropy(torch.autograd.Function):
         if grad_hidden_NM is not None:
             grad_hidden_NM.mul_(scale)
         if grad_weight_VM is not None:
-            grad_weight_VM = grad_weight_VM.mul_(scale).to(ctx.weight_dtype)
+            out = torch.empty_like(grad_weight_VM, dtype=ctx.weight_dtype)
+            grad_weight_VM = torch.mul(grad_weight_VM, scale, out=out)
         return grad_hidden_NM, grad_weight_VM, None, None
 
 
 def _losses(logits_CV: Tensor, targets_C: Tensor) -> Tensor:
     logits_CV = logits_CV.to(_wide(logits_CV.dtype))
-    trained_C = targets_C != UNTRAINED
     at_target_C = logits_CV.gather(1, targets_C.clamp(min=0)[:, None])[:, 0]
-    return torch.where(trained_C, logits_CV.logsumexp(1) - at_target_C, 0.0)
+    return torch.where(targets_C != UNTRAINED, logits_CV.logsumexp(1) - at_target_C, 0.0)
 
 
-def _losses_to_gradients(logits_CV: Tensor, targets_C: Tensor) -> Tensor:
-    """The losses of a chunk [C]; its logits are overwritten by their gradient, softmax - one-hot."""
-    wide_CV = logits_CV.to(_wide(logits_CV.dtype))
-    trained_C1 = (targets_C != UNTRAINED)[:, None]
-    ids_C1 = targets_C.clamp(min=0)[:, None]
-    sums_C1 = wide_CV.logsumexp(1, keepdim=True)
-    losses_C1 = torch.where(trained_C1, sums_C1 - wide_CV.gather(1, ids_C1), 0.0)
-    is_target_CV = torch.arange(wide_CV.shape[1], device=wide_CV.device) == ids_C1
-    gradient_CV = (wide_CV - sums_C1).exp() - is_target_CV.to(wide_CV.dtype)
-    logits_CV.copy_(torch.where(trained_C1, gradient_CV, 0.0))
-    return losses_C1[:, 0]
+def losses_to_gradients(logits_CV: Tensor, targets_C: Tensor, losses_C: Tensor) -> None:
+    """Write the losses of a chunk, and over its logits their gradient, softmax - one-hot."""
+    losses_C.copy_(_losses(logits_CV, targets_C))
+    gradient_CV = logits_CV.to(losses_C.dtype).softmax(1)
+    at_target_C1 = targets_C.clamp(min=0)[:, None]
+    gradient_CV.scatter_add_(1, at_target_C1, -torch.ones_like(at_target_C1, dtype=losses_C.dtype))
+    logits_CV.copy_(gradient_CV.masked_fill_((targets_C == UNTRAINED)[:, None], 0.0))
 
 
-@cache
-def _compiled() -> Callable[[Tensor, Tensor], Tensor]:
-    """One kernel over the logits instead of ten; any number of tokens, as a last chunk is shorter."""
-    compiled: Callable[[Tensor, Tensor], Tensor] = torch.compile(_losses_to_gradients, fullgraph=True)
-    return compiled
+def _fastest(device: torch.device) -> Callable[[Tensor, Tensor, Tensor], None]:
+    if device.type != "cuda" or find_spec("triton") is None:
+        return losses_to_gradients
+    from xgen.model import loss_kernel
+
+    return loss_kernel.losses_to_gradients
 
 
 def _add_product(sum_VM: Tensor, a_VC: Tensor, b_CM: Tensor) -> None:
     """sum += a @ b, the sum wider than its factors; a GPU adds inside the product."""
     if sum_VM.dtype == a_VC.dtype:
         sum_VM.addmm_(a_VC, b_CM)
+    elif sum_VM.is_cuda:
+        torch.addmm(sum_VM, a_VC, b_CM, out_dtype=sum_VM.dtype, out=sum_VM)
     else:
         sum_VM += a_VC @ b_CM
 
 
-def _chunk_tokens(weight_VM: Tensor) -> int:
-    return max(1, LOGITS // len(weight_VM))
+def _chunks(n_tokens: int, n_ids: int, chunk_tokens: int | None) -> list[slice]:
+    """Chunks alike, of a multiple of 256 tokens where it is not said how many."""
+    if chunk_tokens is None:
+        n_chunks = -(-n_tokens * n_ids // LOGITS)
+        chunk_tokens = -(-n_tokens // n_chunks // 256) * 256
+    return [slice(begin, begin + chunk_tokens) for begin in range(0, n_tokens, chunk_tokens)]
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
