@@ -1,10 +1,13 @@
 """What the model is told, and where a prompt may be cut: documents come first and are read once."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from xgen.bundle import Bundle
 from xgen.text.chat import Message
 from xgen.text.tokenizer import Piece
+
+if TYPE_CHECKING:  # the words alone are wanted by what makes tuning data, without torch
+    from xgen.bundle import Bundle
 
 ABSENT = "not in the document"
 
@@ -12,6 +15,10 @@ SYSTEM = (
     "You read a document and answer questions about it, with nothing but what the document says. "
     f'If the document does not answer a question, reply "{ABSENT}".'
 )
+
+DOCUMENT = "Document:\n"
+QUESTION = "\n\nQuestion: "
+"""What stands before a document, and before a question about it."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,13 @@ QUOTE = Wording(
 FREE = Wording(request="Answer in one or two short sentences.")
 
 
-def document_ids(bundle: Bundle, text: str) -> list[int]:
+def document_ids(bundle: "Bundle", text: str) -> list[int]:
     """Ids of the prompt up to the end of the document; the same whatever is asked."""
     rendered, turn = _rendered(bundle, "x")
-    return bundle.tokenizer.encode_markup([*rendered[:turn], Piece(f"Document:\n{text}", False)])
+    return bundle.tokenizer.encode_markup([*rendered[:turn], Piece(DOCUMENT + text, False)])
 
 
-def question_ids(bundle: Bundle, wording: Wording, question: str) -> list[int]:
+def question_ids(bundle: "Bundle", wording: Wording, question: str) -> list[int]:
     """Ids of the rest of the prompt: the question, the turn's end, the reply's opening."""
     rendered, turn = _rendered(bundle, "x")
     asked = f"{_asked(question)}\n{wording.request}"
@@ -49,16 +56,16 @@ def question_ids(bundle: Bundle, wording: Wording, question: str) -> list[int]:
     return bundle.tokenizer.encode_markup([Piece(asked, False), *rendered[turn + 1 :], *opening])
 
 
-def question_length(bundle: Bundle, question: str) -> int:
+def question_length(bundle: "Bundle", question: str) -> int:
     """How many of the `question_ids` are the question itself."""
     return len(bundle.tokenizer.encode(_asked(question)))
 
 
 def _asked(question: str) -> str:
-    return f"\n\nQuestion: {question.strip()}"
+    return QUESTION + question.strip()
 
 
-def _rendered(bundle: Bundle, content: str) -> tuple[list[Piece], int]:
+def _rendered(bundle: "Bundle", content: str) -> tuple[list[Piece], int]:
     """The pieces of a conversation whose user turn is `content`, and the index of that piece."""
     rendered = bundle.template.render([Message("system", SYSTEM), Message("user", content)])
     return rendered, max(i for i, piece in enumerate(rendered) if piece == Piece(content, False))
