@@ -172,14 +172,14 @@ def _prepare_evaluations(recipe: CorpusRecipe, places: Places) -> str:
     """Write the hashes that workers read; a digest of the evaluation files and of what is held back."""
     files = evaluation_files(places.evaluations)
     held_back = held_back_ids(recipe)
-    digest = hashlib.sha256(repr((digest_of(files), sorted(held_back))).encode()).hexdigest()
+    texts = list(_texts_held_back(recipe, places, held_back))
+    digest = hashlib.sha256(repr((digest_of(files), sorted(held_back), texts)).encode()).hexdigest()
     path = places.work / _EVALUATIONS_FILE
     stamp = places.work / "evaluations.txt"
     if not path.exists() or not stamp.exists() or stamp.read_text() != digest:
         stamp.unlink(missing_ok=True)
         with whole_file(path) as draft:
-            texts = chain(evaluation_texts(files), _texts_held_back(recipe, places, held_back))
-            Evaluations.of(texts).save(draft)
+            Evaluations.of(chain(evaluation_texts(files), texts)).save(draft)
         write_whole(stamp, digest.encode())
     return digest
 

@@ -1,6 +1,7 @@
-"""A user's own conversations: JSON lines with `messages`, the form of the field's tuning files.
+"""A user's own tuning data, a line each: conversations (`messages`), or documents with questions.
 
-A document's text is the conversation's JSON; what of it is trained is decided where it becomes ids.
+A document's text is the line's JSON. What of it is trained, and what of it cannot be, is decided where it
+becomes ids (data/chats.py, data/groups.py): nothing else is checked here.
 """
 
 import json
@@ -16,34 +17,24 @@ __all__ = ["documents", "download"]
 
 
 def documents(spec: SourceSpec, downloads: Path, mirror: Path | None) -> Iterator[Document | Rejected]:
-    """A conversation a line. Licence and language are the line's, else the recipe's.
+    """A record a line, its id STEM/ID (the file's name without endings, the record's own id), else STEM:LINE.
 
-    Reasons of rejection: those of jsonl, no_messages, message_without_role, message_without_content,
-    no_licence_stated.
+    Licence and language are the line's (`licence`; `language` or `lang`), else the recipe's. Reasons of
+    rejection: those of jsonl, no_licence_stated.
     """
     for path in files_of(spec):
+        stem = path.name.partition(".jsonl")[0]
         for n, record, fault, line in records(path):
-            name = f"{path.name}:{n}"
-            tongue = spec.language or _word(record.get("language"))
+            own = _word(record.get("id"))
+            name = f"{stem}/{own}" if own else f"{stem}:{n}"
+            tongue = spec.language or _word(record.get("language")) or _word(record.get("lang"))
             licence = _word(record.get("licence")) or spec.licence
-            reason = fault or _fault(record) or ("" if licence else "no_licence_stated")
+            reason = fault or ("" if licence else "no_licence_stated")
             if reason:
                 shown = line or json.dumps(record, ensure_ascii=False)
                 yield Rejected(spec.name, name, tongue, reason, shown[:SHOWN_CHARACTERS])
-            else:
+            elif not spec.languages or tongue in spec.languages:
                 yield Document(json.dumps(record, ensure_ascii=False), spec.name, name, licence, tongue)
-
-
-def _fault(record: dict[str, Any]) -> str:
-    messages = record.get("messages")
-    if not isinstance(messages, list) or not messages:
-        return "no_messages"
-    for message in messages:
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            return "message_without_role"
-        if not isinstance(message.get("content"), str):
-            return "message_without_content"
-    return ""
 
 
 def _word(value: Any) -> str:
