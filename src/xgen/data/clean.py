@@ -172,6 +172,8 @@ class Cleaner:
     def _clean_tuning(self, document: Document) -> Clean | None:
         if document.id in self._rules.held_back:
             return self._reject(document, "held_back")
+        if document.language and document.language not in self._wanted:
+            return self._reject(document, "language_not_asked_for")
         return self._whole(document, "\n".join(texts_of_line(document.text)))
 
     def _whole(self, document: Document, text: str) -> Clean | None:

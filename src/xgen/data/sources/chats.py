@@ -33,7 +33,7 @@ def documents(spec: SourceSpec, downloads: Path, mirror: Path | None) -> Iterato
             if reason:
                 shown = line or json.dumps(record, ensure_ascii=False)
                 yield Rejected(spec.name, name, tongue, reason, shown[:SHOWN_CHARACTERS])
-            elif not spec.languages or tongue in spec.languages:
+            else:
                 yield Document(json.dumps(record, ensure_ascii=False), spec.name, name, licence, tongue)
 
 
