@@ -8,15 +8,17 @@ import re
 
 from xgen.errors import BadDocument
 
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^[ \t]*(`{3,}+|~{3,}+)[^\n]*\n.*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
+)
 _FRONT = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _TARGET = r"\((?:[^()\s]|\([^()\s]*\))*(?:\s+(?:\"[^\"\n]*\"|'[^'\n]*'))?\s*\)"
-_PICTURE = re.compile(r"!\[[^\]\n]*\](?:" + _TARGET + r"|\[[^\]\n]*\])")
-_LINK = re.compile(r"(?<!!)\[((?:[^\[\]\n]|\[[^\[\]\n]*\]){0,2000})\](?:" + _TARGET + r"|\[[^\]\n]*\])")
+_PICTURE = re.compile(r"!\[[^\]\n]{0,1000}\](?:" + _TARGET + r"|\[[^\]\n]*\])")
+_LINK = re.compile(r"(?<!!)\[((?:[^\[\]\n]|\[[^\[\]\n]*\]){0,1000})\](?:" + _TARGET + r"|\[[^\]\n]*\])")
 _DEFINED = re.compile(r"^[ ]{0,3}\[[^\]\n]+\]:[ \t]+\S+[^\n]*\n?", re.MULTILINE)
 _TAG = re.compile(r"</?[A-Za-z][\w-]*(?:\s[^<>]*)?/?>")
-_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
+_CODE = re.compile(r"(?<!`)(`++).+?(?<!`)\1(?!`)", re.DOTALL)
 
 
 def extract_markdown(data: bytes) -> str:
@@ -44,12 +46,12 @@ def _prose(text: str) -> str:
     for code in _CODE.finditer(text):
         pieces += [_plain(text[end : code.start()]), code[0]]
         end = code.end()
-    return "".join([*pieces, _plain(text[end:])])
+    joined = "".join([*pieces, _plain(text[end:])])
+    return re.sub(r"[ \t]+$", "", joined, flags=re.MULTILINE)
 
 
 def _plain(text: str) -> str:
     text = _PICTURE.sub("", text)
     for _ in range(2):  # a picture inside a link leaves a link with nothing in it
         text = _LINK.sub(lambda link: link[1], text)
-    text = _TAG.sub("", text)
-    return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+    return _TAG.sub("", text)

@@ -38,6 +38,7 @@ _CONTAINERS = words(
     " py:data py:attribute py:module py:exception glossary table hlist centered"
 )
 _LITERAL = re.compile(r"``(.+?)``(?![`\w])", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)")
 _ROLE = re.compile(r":[\w:+.-]+:`([^`]+)`|`([^`]+)`:[\w:+.-]+:|(?<![\w`])`([^`]+)`(?:__?)?(?![\w`])")
 _STRONG = re.compile(r"(?<![\w*])(\*\*?)(?=[^\s*])([^*]*[^\s*])\1(?![\w*])")
 _REFERENCE = re.compile(
@@ -248,19 +249,18 @@ class _Reader:
         return k
 
     def _inline(self, text: str) -> str:
-        """Words without their marks; literals are taken out first, for nothing in them is a mark."""
+        """Words without their marks; nothing in a literal is a mark, nor what a backslash escapes."""
         kept: list[str] = []
 
         def keep(literal: "re.Match[str]") -> str:
-            kept.append(literal[1])
+            kept.append("" if literal[1] == " " else literal[1])
             return f"\0{len(kept) - 1}\0"
 
-        text = _LITERAL.sub(keep, text.replace("\0", ""))
+        text = _ESCAPED.sub(keep, _LITERAL.sub(keep, text.replace("\0", "")))
         text = _ROLE.sub(lambda role: _words_of(role[1] or role[2] or role[3]), text)
         text = _STRONG.sub(lambda strong: strong[2], text)
         text = _REFERENCE.sub(lambda reference: reference[1] or reference[2], text)
         text = _SUBSTITUTED.sub(lambda name: self.substitutions.get(name[1], name[0]), text)
-        text = re.sub(r"\\(.?)", lambda sign: "" if sign[1] == " " else sign[1], text)
         return re.sub(r"\0(\d+)\0", lambda number: kept[int(number[1])], text)
 
 
