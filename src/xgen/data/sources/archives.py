@@ -7,6 +7,7 @@ import bz2
 import gzip
 import io
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ MAX_FILE_BYTES = 64 << 20  # one file of an archive, unpacked; the largest text 
 MAX_ARCHIVE_BYTES = 4 << 30  # all of it, unpacked; the largest package met is 0.5 GB
 
 _BLOCK_BYTES = 1 << 20
+_ZST_BLOCK_BYTES = 4096  # a byte of zstandard may mean 32 KB, so this much 128 MB
 _DAMAGES = (
     *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError),
     *(NotImplementedError, RuntimeError),  # a zip with a method or a password that Python does not know
@@ -101,17 +103,54 @@ def _unpacking_zst(stream: IO[bytes]) -> Any:
             "zst", "the library zstandard is not installed", 'call `pip install "xgen[train]"`'
         ) from error
 
-    class Damaged(io.BufferedReader):
-        """The library's own error told as Python's, so that one `except` holds for every packing."""
+    class Frames(io.RawIOBase):
+        """What the frames of a stream unpack to. The library's own reader takes a cut for the end."""
 
-        def read(self, size: int | None = -1, /) -> bytes:
+        def __init__(self) -> None:
+            self.unpacker: Any = zstandard.ZstdDecompressor().decompressobj()
+            self.ready, self.is_fresh = b"", True
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any, /) -> int:
+            while not self.ready and self._more():
+                pass
+            n = min(len(buffer), len(self.ready))
+            buffer[:n], self.ready = self.ready[:n], self.ready[n:]
+            return n
+
+        def _more(self) -> bool:
+            packed: bytes = self.unpacker.unused_data if self.unpacker.eof else b""
+            if self.unpacker.eof:
+                self.unpacker, self.is_fresh = zstandard.ZstdDecompressor().decompressobj(), True
+            packed = packed or stream.read(_ZST_BLOCK_BYTES)
+            if not packed and not self.is_fresh:
+                raise EOFError("it is cut")
             try:
-                return super().read(size)
+                self.ready = self.unpacker.decompress(packed) if packed else b""
             except zstandard.ZstdError as error:
                 raise OSError(str(error)) from error
+            self.is_fresh = not packed
+            return bool(packed)
 
-    reader: Any = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-    return Damaged(reader, _BLOCK_BYTES)
+    return io.BufferedReader(Frames(), _BLOCK_BYTES)
+
+
+class _Part(io.RawIOBase):
+    """The next `n_bytes` of a file: a decompressor must not see what stands behind its own."""
+
+    def __init__(self, file: IO[bytes], n_bytes: int) -> None:
+        self.file, self.left = file, n_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self.file.read(min(len(buffer), self.left))
+        self.left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class _Header(tarfile.TarInfo):
@@ -152,7 +191,8 @@ def _deb_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[Membe
             if len(header) < 60 or header[58:] != b"`\n":
                 raise _Fault("archive_damaged")
             if name.startswith("data.tar"):
-                yield from _tar_members(unpacking(file, name.rpartition(".")[2]), wanted)
+                part = io.BufferedReader(_Part(file, size), _BLOCK_BYTES)
+                yield from _tar_members(unpacking(part, name.rpartition(".")[2]), wanted)
                 return
             file.seek(size + size % 2, io.SEEK_CUR)
     raise _Fault("archive_damaged")
@@ -184,7 +224,10 @@ def _zip_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[Membe
             path = info.filename
             if info.is_dir() or not wanted(path):
                 continue
-            if fault := _fault(path, info.file_size):
+            fault = _fault(path, info.file_size)
+            if stat.S_ISLNK(info.external_attr >> 16):
+                fault = fault or "link_not_followed"
+            if fault:
                 yield Member(path, b"", fault)
                 continue
             with unzip.open(info) as file:
