@@ -17,7 +17,7 @@ from xgen.show import note, print_json
 if TYPE_CHECKING:
     from xgen.model.shape import Shape
     from xgen.train.loop import Job
-    from xgen.train.recipe import Recipe
+    from xgen.train.recipe import Recipe, Stage
     from xgen.train.step import Training
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
@@ -75,10 +75,9 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
     from xgen.train.held_out import evaluate
     from xgen.train.loop import Job, train
     from xgen.train.parallel import join_world, leave_world
-    from xgen.train.recipe import Stage
     from xgen.train.start import begin, shape_of, write_outcome
 
-    opened = open_corpus(folder)
+    opened = open_corpus(folder, check=True)
     shape = shape_of(recipe, opened.vocab_size)
     plans = plan_run(opened, recipe.stages, recipe.seed, recipe.tokens_per_step)
     world = join_world(device)
@@ -95,7 +94,7 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
             f"{recipe.tokens_per_step:,} tokens, about {seconds / 60:.1f} min{held}"
         )
 
-    def score(run: Training, stage: Stage) -> dict[str, Any]:
+    def score(run: "Training", stage: "Stage") -> dict[str, Any]:
         rows_at_once = max(1, recipe.tokens_per_micro_step // stage.length)
         return {
             "stage": stage.name,
