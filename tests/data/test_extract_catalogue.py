@@ -141,8 +141,15 @@ def test_a_format_by_name_and_content(path: str, head: bytes, format: str) -> No
 def test_a_dictionary_comes_in_runs_of_entries() -> None:
     text = "".join(f"word{i}\n   a definition of some length, number {i}\n\n" for i in range(2000))
     texts = [part for _, part in extract("x.dict", text.encode())]
-    assert 3 < len(texts) < 20
+    assert 10 < len(texts) < 40
     assert "\n\n".join(texts) == text.strip()
+
+
+def test_sayings_come_in_runs() -> None:
+    sayings = [f"A saying, number {i}.\n\t-- Somebody" for i in range(500)]
+    texts = [part for _, part in extract("x", "\n%\n".join(sayings).encode(), "sayings")]
+    assert len(texts) > 2
+    assert "\n\n".join(texts).split("\n\n") == sayings
 
 
 def test_code_is_taken_as_it_is_and_named_by_suffix() -> None:

@@ -35,7 +35,7 @@ _SUFFIXES = {
 _ROOT = re.compile(rb"<(?![?!])(?:\w+:)?(\w+)")
 _ROOTS = {"TEI": "tei", "TEI.2": "tei", "page": "mallard", "html": "html"}
 _HEAD_BYTES = 4_096
-_DICT_DOCUMENT_CHARACTERS = 16_000
+_RUN_CHARACTERS = 4_000
 
 
 def format_of(path: str, data: bytes) -> str:
@@ -59,11 +59,11 @@ def format_of(path: str, data: bytes) -> str:
 def extract(path: str, data: bytes, format: str = "") -> list[tuple[str, str]]:
     """The texts of a file, each with what its id needs beside the path ("", or "#1", "#2", ...).
 
-    Most files are one text; a catalogue of messages or a dictionary is several. `format`, one of
-    `FORMATS`, forces an extractor. Raises BadDocument for a file that is not of its format.
+    Most files are one text; catalogues of messages, dictionaries and collections of sayings are several.
+    `format`, one of `FORMATS`, forces an extractor. Raises BadDocument for a file that is not of its format.
     """
     kind = format or format_of(path, data)
-    if kind in ("mo", "json", "dict"):
+    if kind in ("mo", "json", "dict", "sayings"):
         return [(f"#{i}", text) for i, text in enumerate(_texts(kind, path, data), 1)]
     text = _text(kind, path, data)
     return [("", text)] if text.strip() else []
@@ -72,8 +72,10 @@ def extract(path: str, data: bytes, format: str = "") -> list[tuple[str, str]]:
 def _texts(kind: str, path: str, data: bytes) -> list[str]:
     from xgen.data.extract.catalogue import extract_json, extract_mo
 
-    if kind == "dict":
-        return _dictionary(_plain(path, data))
+    if kind == "dict":  # dictd: each entry a headword at the margin and indented lines
+        return _runs(re.split(r"\n+(?=\S)", _plain(path, data)), _RUN_CHARACTERS)
+    if kind == "sayings":  # fortune(6): parted by lines of "%"
+        return _runs(re.split(r"(?m)^%[ \t]*$", _plain(path, data)), _RUN_CHARACTERS)
     return extract_mo(data) if kind == "mo" else extract_json(data)
 
 
@@ -127,15 +129,15 @@ def _plain(path: str, data: bytes) -> str:
     return decode(data, path)[0].replace("\r\n", "\n")
 
 
-def _dictionary(text: str) -> list[str]:
-    """Entries of a dictd file (each a headword at the margin and indented lines) in runs of one length."""
-    documents: list[str] = []
-    entries: list[str] = []
-    n_characters = 0
-    for entry in re.split(r"\n+(?=\S)", text):
-        entries.append(entry.rstrip())
-        n_characters += len(entry)
-        if n_characters >= _DICT_DOCUMENT_CHARACTERS:
-            documents.append("\n\n".join(entries))
-            entries, n_characters = [], 0
-    return [*documents, "\n\n".join(entries)] if entries else documents
+def _runs(pieces: list[str], n_characters: int) -> list[str]:
+    """Short pieces in runs of about `n_characters`, so that no collection counts as a long text."""
+    runs: list[str] = []
+    run: list[str] = []
+    for piece in pieces:
+        if not piece.strip():
+            continue
+        run.append(piece.strip("\n").rstrip())
+        if sum(map(len, run)) >= n_characters:
+            runs.append("\n\n".join(run))
+            run = []
+    return [*runs, "\n\n".join(run)] if run else runs
