@@ -1,7 +1,8 @@
 """The quality and repetition rules of Gopher (Rae et al. 2021, appendix A.1.1).
 
 https://arxiv.org/abs/2112.11446. Defaults are the paper's; where a text has no spaces, characters stand for
-words and runs are twice as long. Repetition is looked for in the first `max_words` words.
+words and runs are twice as long. Repetition is looked for in the first `max_words` words
+and `max_lines` lines: a book repeats itself more than a page, whatever it is like.
 """
 
 from collections import Counter
@@ -65,13 +66,14 @@ def repetition_fault(
     max_top: Sequence[tuple[int, float]] = ((2, 0.2), (3, 0.18), (4, 0.16)),
     max_duplicate: Sequence[tuple[int, float]] = ((5, 0.15), (7, 0.13), (10, 0.1)),
     max_words: int = 20_000,
+    max_lines: int = 2_000,
 ) -> str | None:
     """The first rule of repetition that the text breaks, or None. Shares are of lines or of characters.
 
     `max_top`: (n, share) of the most frequent run of n words; `max_duplicate`: of all runs of n words
     that stand there more than once. Lines below `min_line_characters` do not count.
     """
-    lines = [line for line in prose.lines if len(line) >= min_line_characters]
+    lines = [line for line in prose.lines[:max_lines] if len(line) >= min_line_characters]
     again = [line for line, count in Counter(lines).items() for _ in range(count - 1)]
     if len(again) > max_duplicate_lines * len(lines):
         return "too_many_duplicate_lines"
