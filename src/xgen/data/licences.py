@@ -142,9 +142,9 @@ def debian_licence(copyright: str) -> str:
     for paragraph in re.split(r"\n\s*\n", copyright):
         files = re.search(r"(?im)^files:[ \t]*(.*(?:\n[ \t].*)*)", paragraph)
         stated = re.search(r"(?im)^license:[ \t]*(.*)", paragraph)
-        if files and stated and "debian/" not in files[1].split()[0:1]:
-            main = 1_000 if files[1].split()[:1] == ["*"] else 1
-            names[identifier(stated[1])] += main
+        globs = files[1].split() if files else []
+        if stated and globs and not globs[0].startswith("debian/"):  # that is the packaging
+            names[identifier(stated[1])] += 1_000 if globs[0] == "*" else 1
     del names[""]
     return _joined(name for name, _ in names.most_common()) or licence_of(copyright)
 
