@@ -8,6 +8,9 @@ MIN_DOCUMENTS = 8
 MIN_SHARE = 0.25  # of the documents of a batch
 MIN_WORDS = 3  # so that NAME, SYNOPSIS and DESCRIPTION stay, which every manual page has
 MIN_WIDE_CHARACTERS = 8
+COMMON_SHARE = (
+    0.6  # what stands in more documents than this needs fewer words: the program's name, "Contents"
+)
 MAX_CHARACTERS = 300
 
 _LINKS = re.compile(r"\s*\[[^\[\]]{1,80}\](?:[\s|]*\[[^\[\]]{1,80}\])+\s*")
@@ -18,14 +21,22 @@ _WIDE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 def repeated_lines(
     texts: Sequence[str], min_documents: int = MIN_DOCUMENTS, min_share: float = MIN_SHARE
 ) -> frozenset[str]:
-    """Lines, stripped, of at least three words that stand in a large share of the texts of one package."""
+    """Lines, stripped, that stand in a large share of the texts of one package: of three words, or of two
+    where they stand in most texts. Chinese and Japanese: of eight characters, or of four.
+    """
     if len(texts) < min_documents:
         return frozenset()
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update({line.strip() for line in text.split("\n") if len(line) < MAX_CHARACTERS})
     least = max(min_documents, min_share * len(texts))
-    return frozenset(line for line, count in counts.items() if count >= least and _says_something(line))
+    most = max(min_documents, COMMON_SHARE * len(texts))
+    return frozenset(
+        line
+        for line, count in counts.items()
+        if (count >= least and _says(line, MIN_WORDS, MIN_WIDE_CHARACTERS))
+        or (count >= most and _says(line, MIN_WORDS - 1, MIN_WIDE_CHARACTERS // 2) and not line.isupper())
+    )
 
 
 def without_lines(text: str, lines: frozenset[str]) -> str:
@@ -35,5 +46,5 @@ def without_lines(text: str, lines: frozenset[str]) -> str:
     )
 
 
-def _says_something(line: str) -> bool:
-    return len(_WORD.findall(line)) >= MIN_WORDS or len(_WIDE.findall(line)) >= MIN_WIDE_CHARACTERS
+def _says(line: str, n_words: int, n_wide: int) -> bool:
+    return len(_WORD.findall(line)) >= n_words or len(_WIDE.findall(line)) >= n_wide
