@@ -16,6 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xgen.data.document import Document, Rejected
 from xgen.errors import BadModel, BadRecipe
 from xgen.text.chat import ROLES, ChatTemplate, Message
@@ -28,6 +31,9 @@ _SHOWN_CHARACTERS = 1000
 _WITH_TOOLS = ("tools", "functions")
 
 
+Numbers = Sequence[int] | NDArray[np.integer[Any]]
+
+
 @dataclass(frozen=True)
 class TuningRecord:
     """A record of a tuning set.
@@ -37,9 +43,9 @@ class TuningRecord:
     """
 
     document: Document
-    ids: list[int]
-    trained: list[int]
-    parts: list[int]
+    ids: Numbers
+    trained: Numbers
+    parts: Sequence[int]
 
 
 class Fault(ValueError):

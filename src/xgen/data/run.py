@@ -37,7 +37,7 @@ from xgen.data.encode import Portion, encode_portion, encoded_file, sample_texts
 from xgen.data.recipe import TUNING_SETS, CorpusRecipe, SourceSpec, held_back_ids
 from xgen.data.select import Candidates, Choice, choose, load_candidates
 from xgen.data.tally import Tally
-from xgen.data.tuning import Manner, encode_tuning
+from xgen.data.tuning import Manner, encode_tuning, template_of
 from xgen.errors import XgenError
 from xgen.files import model_folder, whole_file, write_whole
 from xgen.show import note, progress
@@ -224,7 +224,7 @@ def _encoding(
     if manner is None:
         raise ValueError("tuning sets need a manner")
     groups = unit.spec.groups
-    depends = repr((sorted(held), manner, groups))
+    depends = repr((sorted(held), manner.words, template_of(tokenizer, manner).source, groups))
     path = encoded_file(portion, tokenizer, folder, depends)
     return path, (encode_tuning, (portion, held, tokenizer, manner, groups, path))
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xgen.data.chats import TuningRecord, chat_records
 from xgen.data.document import Document, Rejected
 from xgen.data.encode import Portion
 from xgen.data.groups import GroupOptions, ReadingWords, group_records
 from xgen.files import whole_file
-from xgen.text.chat import ChatTemplate
+from xgen.text.chat import SETTINGS_FILE, TEMPLATE_FILE, ChatTemplate
 from xgen.text.tokenizer import Tokenizer
 
 GROUP = "group"  # the set of questions; every other tuning set is of conversations
@@ -22,7 +21,10 @@ GROUP = "group"  # the set of questions; every other tuning set is of conversati
 
 @dataclass(frozen=True)
 class Manner:
-    """How tuning data are put: the source of a chat template (Jinja), and the words of reading."""
+    """How tuning data are put: the words of reading, and the source of a chat template (Jinja).
+
+    The template is for a learned tokenizer: that of a pulled model comes with the model's own.
+    """
 
     template: str
     words: ReadingWords
@@ -35,6 +37,12 @@ class Records:
     records: list[TuningRecord]
     held: list[bool]
     rejected: list[Rejected]
+
+
+def template_of(tokenizer_folder: Path, manner: Manner) -> ChatTemplate:
+    """The chat template in the folder of a model's tokenizer, else the manner's."""
+    has_own = any((tokenizer_folder / name).exists() for name in (TEMPLATE_FILE, SETTINGS_FILE))
+    return ChatTemplate.from_folder(tokenizer_folder) if has_own else ChatTemplate(manner.template)
 
 
 def encode_tuning(
@@ -50,13 +58,11 @@ def encode_tuning(
     Documents are parted into trained and held out before groups are made of them: no group has both.
     """
     tokenizer = Tokenizer.from_folder(tokenizer_folder)
-    template = ChatTemplate(manner.template)
+    template = template_of(tokenizer_folder, manner)
     parted: tuple[list[Document], list[Document]] = ([], [])
     for row, document in zip(portion.rows.tolist(), portion.documents(), strict=True):
         parted[row in held_rows].append(document)
-    ids: list[int] = []
-    trained: list[int] = []
-    parts: list[int] = []
+    ids, trained, parts = [np.zeros(0, np.uint32)], [np.zeros(0, np.uint8)], [np.zeros(0, np.int32)]
     entries: list[dict[str, Any]] = []
     rejected: list[dict[str, str]] = []
     for is_held, documents in enumerate(parted):
@@ -69,18 +75,18 @@ def encode_tuning(
             if isinstance(record, Rejected):
                 rejected.append(asdict(record))
                 continue
-            ids += record.ids
-            trained += record.trained
-            parts += record.parts
+            ids.append(np.asarray(record.ids, np.uint32))
+            trained.append(np.asarray(record.trained, np.uint8))
+            parts.append(np.asarray(record.parts, np.int32))
             counts = {"held": is_held, "ids": len(record.ids), "parts": len(record.parts)}
             entries.append(asdict(record.document) | counts)
     about = json.dumps({"records": entries, "rejected": rejected}, ensure_ascii=False)
     with whole_file(path) as draft, draft.open("wb") as file:
         np.savez(
             file,
-            ids=np.asarray(ids, np.uint32),
-            trained=np.asarray(trained, np.uint8),
-            parts=np.asarray(parts, np.int32),
+            ids=np.concatenate(ids),
+            trained=np.concatenate(trained),
+            parts=np.concatenate(parts),
             about=np.frombuffer(about.encode("utf-8", "replace"), np.uint8),
         )
 
@@ -96,12 +102,8 @@ def read_tuning(path: Path) -> Records:
     for entry in about["records"]:
         held.append(bool(entry.pop("held")))
         end, last = start + entry.pop("ids"), first + entry.pop("parts")
-        document = Document(**entry)
-        records.append(
-            TuningRecord(
-                document, _plain(ids[start:end]), _plain(trained[start:end]), _plain(parts[first:last])
-            )
-        )
+        own = ids[start:end], trained[start:end], parts[first:last].tolist()
+        records.append(TuningRecord(Document(**entry), *own))
         start, first = end, last
     return Records(records, held, [Rejected(**entry) for entry in about["rejected"]])
 
@@ -110,8 +112,3 @@ def whole_rejections(records: Sequence[Rejected], documents: Sequence[Document])
     """Those rejections that are of a whole document, by its id; the others are of a part of one."""
     names = {document.id for document in documents}
     return {record.id: record for record in records if record.id in names}
-
-
-def _plain(values: NDArray[Any]) -> list[int]:
-    found: list[int] = values.tolist()
-    return found
