@@ -39,7 +39,8 @@ def step(run: Training, batches: Sequence[Batch], n_trained: int, rates: Tensor,
     loss = world.sum(gradients(run, batches, trained, world.size))
     grad_norm = world.sum(run.weights.squared_grad_norm()).sqrt()
     accepted = run.guard.accepts(loss, grad_norm)
-    rate = rates[run.applied.clamp(max=len(rates) - 1)]
+    here = run.applied.clamp(max=len(rates) - 1)
+    rate = rates.index_select(0, here[None])[0]  # rates[here] would wait for the device
     run.optimizer.step(rate, grad_norm, accepted)
     run.weights.publish()
     run.guard.remember(loss, grad_norm, accepted)
@@ -60,3 +61,14 @@ def gradients(run: Training, batches: Sequence[Batch], trained: Tensor, n_proces
         run.weights.take_gradients()
         loss += summed.detach() / trained
     return loss
+
+
+def compile_layers(model: Transformer) -> None:
+    """Let the layers of a model on a GPU run compiled; one is compiled, the others find it in the cache.
+
+    Each length and kind of rows costs some 20 s once; the whole model as one piece would take minutes.
+    Only `forward` is compiled: what hangs on a layer, such as the gathering of its shares, stays outside.
+    """
+    torch._dynamo.config.recompile_limit = 64  # lengths, kinds of rows, with gradients and without
+    for module in (*model.layers, model.norm):
+        module.forward = torch.compile(module.forward, fullgraph=True, dynamic=False)
