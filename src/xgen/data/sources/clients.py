@@ -35,23 +35,27 @@ def client(name: str) -> list[str]:
 
 def run(command: Sequence[str], folder: Path, what: str) -> None:
     """Run a client in `folder`; NotBrought with the last words it said, if it fails."""
-    result = subprocess.run(
-        list(command),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=_MAX_SECONDS,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-        check=False,
-    )
+    program = "pip" if "pip" in command else Path(command[0]).name
+    try:
+        result = subprocess.run(
+            list(command),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=_MAX_SECONDS,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotBrought(
+            what, f"{program} took more than {_MAX_SECONDS // 60} minutes", "try again later"
+        ) from error
     if result.returncode:
         lines = [line.strip() for line in result.stderr.decode("utf-8", "replace").splitlines()]
         errors = [line for line in lines if line.lower().startswith(("e:", "error", "npm err"))] or lines[-1:]
         said = "; ".join(line.rstrip(".") for line in errors[:5]) or f"it ended with {result.returncode}"
-        raise NotBrought(
-            what, f"{Path(command[0]).name} could not bring it ({said})", "try again, or name other versions"
-        )
+        raise NotBrought(what, f"{program} could not bring it ({said})", "try again, or name other versions")
 
 
 def bring(

@@ -103,23 +103,41 @@ def package_documents(
 ) -> Iterator[Document | Rejected]:
     """The documents of a package's files.
 
-    With `max_mb_per_package` files are taken in the order of their paths' digests, a sample that has
-    nothing to do with names, until their texts fill it; the rest is rejected, not read.
+    With `max_mb_per_package` files, and the texts of a file that is several, are taken in the order of
+    their ids' digests, a sample that has nothing to do with names, until they fill it; the rest is
+    rejected, unread.
     """
-    if spec.max_mb_per_package is not None:
-        members = sorted(members, key=lambda member: hashlib.sha256(member.path.encode()).digest())
-    room = spec.max_mb_per_package and spec.max_mb_per_package * 1e6
-    for member in members:
-        name = f"{package.label}:{member.path}"
-        tongue = language(spec, package.name, member.path)
-        fault = member.fault or _licence_fault(package.licence)
-        if fault or (room is not None and room <= 0):
-            yield Rejected(spec.name, name, tongue, fault or "over_package_cap", "")
+    if spec.max_mb_per_package is None:
+        for member in members:
+            yield from _member_documents(spec, package, member)
+        return
+    room = spec.max_mb_per_package * 1e6
+    for member in sorted(members, key=lambda member: _digest(member.path)):
+        if room <= 0 and not member.fault:
+            tongue = language(spec, package.name, member.path)
+            yield Rejected(spec.name, f"{package.label}:{member.path}", tongue, "over_package_cap", "")
             continue
-        for item in file_documents(spec, name, member, package.licence, tongue):
-            if room is not None:
+        for item in sorted(_member_documents(spec, package, member), key=lambda item: _digest(item.id)):
+            if room <= 0 and isinstance(item, Document):
+                yield Rejected(item.source, item.id, item.language, "over_package_cap", "")
+                continue
+            if isinstance(item, Document):
                 room -= len(item.text.encode("utf-8", "replace"))
             yield item
+
+
+def _member_documents(spec: SourceSpec, package: Package, member: Member) -> Iterator[Document | Rejected]:
+    name = f"{package.label}:{member.path}"
+    tongue = language(spec, package.name, member.path)
+    fault = member.fault or _licence_fault(package.licence)
+    if fault:
+        yield Rejected(spec.name, name, tongue, fault, "")
+    else:
+        yield from file_documents(spec, name, member, package.licence, tongue)
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
 
 
 def file_documents(
