@@ -230,13 +230,22 @@ x = a[1](2)
 ```
 
 [1]: https://example.org/more "More"
+
+---
+
+<!-- SOME TOOL START -->
+**Notice**: hidden hidden.
+<!-- SOME TOOL END -->
+
+**Disclaimer**:
+This was translated by [Co-op Translator](https://github.com/Azure/co-op-translator). Be careful.
 """
 
 
 def test_markdown_keeps_what_people_read() -> None:
     assert extract_markdown(LESSON.encode()) == (
         "# Lesson **one**\n\nRead the docs or more, .\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
-        "- use `[x](y)` and bold\n\n```python\n# [not](a link) <b>\nx = a[1](2)\n```"
+        "- use `[x](y)` and bold\n\n```python\n# [not](a link) <b>\nx = a[1](2)\n```\n\n---"
     )
 
 

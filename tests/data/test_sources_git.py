@@ -122,6 +122,11 @@ def test_languages_by_path(path: str, language: str) -> None:
     assert language_in(path, ("pt", "zh", "it")) == language
 
 
+def test_a_choice_of_nothing_is_told(tmp_path: Path, mirror: Path, bare: tuple[Path, str]) -> None:
+    with pytest.raises(BadRepository, match="chooses none of the 7 files"):
+        read(source(bare[1], take=("*.tyt",)), tmp_path, mirror)
+
+
 def test_links_are_not_followed(tmp_path: Path, mirror: Path, bare: tuple[Path, str]) -> None:
     found = read(source(bare[1], take=("*.txt",)), tmp_path, mirror)
     assert [(doc.reason, doc.id[-8:]) for doc in found if isinstance(doc, Rejected)] == [

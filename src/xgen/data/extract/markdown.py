@@ -1,7 +1,7 @@
 """Markdown (https://spec.commonmark.org) as prose: links by their words, no pictures, no HTML tags.
 
 Headings, lists, tables, emphasis and code stay as they are written, for that is how people read Markdown.
-Inside fenced code nothing is touched.
+What a program inserted between marks of its own goes. Inside fenced code nothing is touched.
 """
 
 import re
@@ -12,6 +12,12 @@ _FENCE = re.compile(
     r"^[ \t]*(`{3,}+|~{3,}+)[^\n]*\n.*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
 )
 _FRONT = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
+# What a program put in and marked as its own ("<!-- toc START -->...<!-- toc END -->"), and the notice at
+# the end of lessons that were translated by machine, which may stand without marks.
+_INSERTED = re.compile(r"<!-- (\w[\w -]*?)[ :-]START -->.*?<!-- \1[ :-]END -->", re.DOTALL)
+_NOTICE = re.compile(
+    r"(?:^\*\*[^\n]*\n\s*)?^[^\n]*\(https://github\.com/Azure/co-op-translator\)[^\n]*$", re.MULTILINE
+)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _TARGET = r"\((?:[^()\s]|\([^()\s]*\))*(?:\s+(?:\"[^\"\n]*\"|'[^'\n]*'))?\s*\)"
 _PICTURE = re.compile(r"!\[[^\]\n]{0,1000}\](?:" + _TARGET + r"|\[[^\]\n]*\])")
@@ -27,7 +33,7 @@ def extract_markdown(data: bytes) -> str:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise BadDocument("Markdown", f"it is not UTF-8 ({error})", "leave it out") from error
-    text = _FRONT.sub("", text)
+    text = _NOTICE.sub("", _INSERTED.sub("", _FRONT.sub("", text)))
     pieces, end = [], 0
     for fence in _FENCE.finditer(text):
         pieces += [_prose(text[end : fence.start()]), fence[0]]

@@ -44,13 +44,17 @@ def documents(spec: SourceSpec, downloads: Path, mirror: Path | None) -> Iterato
     of `languages` where the source's language is not fixed. With `max_mb_per_package` a sample of that
     many MB of files is read: those with the smallest digests of their paths, the same on every machine.
     The licence is the recipe's where it says where it read it, else what the repository's own licence
-    file or readme states; with neither, everything is rejected.
+    file or readme states; with neither, everything is rejected. BadRepository if nothing is chosen.
     """
     store = _found(spec, downloads, mirror)
     if store is None:
         raise BadRepository(spec.url, f"commit {spec.commit} is not on this machine", "download it first")
     files = list(files_of(store, spec.commit))
     chosen = list(_chosen(spec, files))
+    if not chosen:
+        raise BadRepository(
+            spec.name, f"it chooses none of the {len(files)} files", "mend `take` or `languages`"
+        )
     sampled = _sampled([blob for blob, _ in chosen], spec.max_mb_per_package)
     origin = f"{'/'.join(_names(spec.url))}@{spec.commit[:12]}"
     with contents(store) as content:
