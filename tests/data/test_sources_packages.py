@@ -174,6 +174,8 @@ def test_a_cap_takes_a_sample_that_is_the_same_every_time(tmp_path: Path) -> Non
         ("usr/share/doc/x/changes.de.html", "de"),
         ("usr/share/doc/x/notes-ja.txt", "ja"),
         ("usr/share/mediawiki/i18n/zh-hans.json", "zh"),
+        ("usr/share/mediawiki/i18n/crh-ro.json", "crh"),
+        ("usr/share/doc/faq-de.html", "de"),
         ("usr/share/doc/x/is/no/io.html", ""),
         ("README", ""),
     ],

@@ -64,11 +64,11 @@ def language_of_path(path: str) -> str:
         found = _LANGUAGE.fullmatch(folder)
         if found and (found[1] in _CODES or above in _PLACES):
             return found[1]
-    for found in reversed(list(_IN_NAME.finditer(name))):
-        if found[1][:2] in _CODES:
-            return found[1][:2]
     whole = _LANGUAGE.fullmatch(name.partition(".")[0])
-    return whole[1] if whole and whole[1] in _CODES else ""
+    if whole and (whole[1] in _CODES or (folders and folders[-1] in _PLACES)):
+        return whole[1]
+    named = [found[1][:2] for found in _IN_NAME.finditer(name)]
+    return next((code for code in reversed(named) if code in _CODES), "")
 
 
 def language_of_package(name: str) -> str:
