@@ -88,4 +88,4 @@ def _flowing(field: str) -> str:
         else:
             glue = "" if _WIDE.match(words) and _WIDE.match(out[-1][-1]) else " "
             out[-1] += glue + words
-    return "\n".join(line for i, line in enumerate(out) if line or (i > 1 and out[i - 1]))
+    return "\n".join(out).strip()
