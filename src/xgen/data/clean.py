@@ -42,6 +42,7 @@ BATCH_CHARACTERS = 16_000_000  # documents of a package are compared for repeate
 MIN_BYTES = 200
 MIN_PARAGRAPH_CHARACTERS = 80  # a shorter one may well stand in many documents
 LITERATURE = frozenset({"book", "play"})
+LITERATURE_STRIDE = 8  # of a novel every eighth paragraph is asked for its language: none is half translated
 BY_LINE = frozenset({"message", "description"})  # each line is a text of its own
 DOCUMENTS_FILE, ARRAYS_FILE, TALLY_FILE = "documents.jsonl.zst", "arrays.npz", "tally.json"
 
@@ -125,7 +126,9 @@ class Cleaner:
         document = self._shorten(document, "white_space", _tidy(document.text))
         document = self._shorten(document, "repeated_line", without_lines(document.text, lines))
         pieces = pieces_of(document.text, self._spec.set)
-        found = languages_of(pieces, document.language, self._rules.languages)
+        every = LITERATURE_STRIDE if self._spec.set in LITERATURE else 1
+        found: list[str | None] = [None] * len(pieces)
+        found[::every] = languages_of(pieces[::every], document.language, self._rules.languages)
         language = main_language(pieces, found, document.language)
         if language != document.language:
             self.tally.add("moved", f"to_{language}", self._place(document), size_of(document.text))
