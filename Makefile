@@ -8,7 +8,7 @@ DEMO_MODEL := qwen-0.5b
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: demo test check bench docs environment
+.PHONY: demo walk test check bench docs environment
 
 demo: $(READY)
 	$(BIN)/xgen pull $(DEMO_MODEL)
@@ -16,6 +16,15 @@ demo: $(READY)
 		--ask "Who released XGen-7B?" \
 		--ask "Under which licence is the instruct model released?" \
 		--ask "What does pre-training on one trillion tokens cost?"
+
+# From two packages to a model that reads, by the commands of docs/train.md: ten minutes on two cores.
+walk: $(READY)
+	$(BIN)/xgen data build recipes/corpus-tiny.toml
+	$(BIN)/xgen data plan recipes/tiny.toml
+	$(BIN)/xgen train recipes/tiny.toml --out runs/tiny
+	$(BIN)/xgen plot runs/tiny
+	$(BIN)/xgen data trace runs/tiny --step 5
+	$(BIN)/xgen read docs/xgen-7b.md --model runs/tiny/model --ask "Who released XGen-7B?"
 
 # The tests read with two real models; a test marked `model` skips, saying so, where they are not on disk.
 test: $(READY)

@@ -31,7 +31,7 @@ from xgen.train.parallel import World
 from xgen.train.recipe import VOCABULARY_STEP, Recipe
 from xgen.train.recipe import Adapter as AdapterSettings
 from xgen.train.spikes import SpikeGuard
-from xgen.train.step import Training
+from xgen.train.step import Training, compile_layers
 from xgen.train.weights import Weights
 
 INITIAL_SPREAD = 0.02
@@ -90,6 +90,8 @@ def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
         weights: Weights = ShardedWeights(model, dtype, world.size)
     else:
         weights = Weights(model, dtype)
+    if device.type == "cuda":
+        compile_layers(model)
     settings = recipe.optimizer
     return Training(
         model=model,
