@@ -250,7 +250,7 @@ def test_what_a_client_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_npm_packs_without_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = stand_in(tmp_path, monkeypatch, "npm")
     download(spec("npm", ["@x/y==2.1.0"]), tmp_path / "d", quiet=True)
-    assert log.read_text() == "pack --silent --ignore-scripts @x/y@2.1.0\n"
+    assert log.read_text() == "pack --loglevel=error --ignore-scripts @x/y@2.1.0\n"
     assert [path.name for path in (tmp_path / "d" / "npm").iterdir()] == ["x-y-2.1.0.tgz"]
 
 

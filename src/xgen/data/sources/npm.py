@@ -21,7 +21,7 @@ def download(spec: SourceSpec, downloads: Path, mirror: Path | None, quiet: bool
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    pack = [*client("npm"), "pack", "--silent", "--ignore-scripts"]
+    pack = [*client("npm"), "pack", "--loglevel=error", "--ignore-scripts"]
 
     def command(entries: Sequence[str]) -> list[str]:
         return [*pack, *("@".join(filter(None, name_and_version(entry))) for entry in entries)]
