@@ -72,7 +72,11 @@ def extract_docbook(data: bytes, entities: Mapping[str, str] | None = None) -> s
     root = parse(f"<fragment>{text}</fragment>".encode(), "DocBook", recover=True)
     if not any(local(element) in _PARAGRAPHS for element in root.iterdescendants()):
         raise BadDocument("DocBook", "no element in it is one of DocBook's blocks", "leave it out")
-    reader = Reader(_RULES)
+    ids = ("id", "{http://www.w3.org/XML/1998/namespace}id")
+    targets = {
+        element.get(name): element for element in root.iterdescendants() for name in ids if element.get(name)
+    }
+    reader = Reader(_RULES, targets)
     reader.read(root)
     result = reader.flow.text()
     if not result:
@@ -144,13 +148,14 @@ def _reference(reader: Reader, element: Any) -> None:
         if not reader.apart(element):
             reader.flow.words(element.get("url"))
         return
-    for other in element.getroottree().getroot().iter():
-        if target and target in (other.get("id"), other.get("{http://www.w3.org/XML/1998/namespace}id")):
-            title = next((child for child in other.iter() if local(child) in {"title", "refname"}), None)
-            if title is not None and not any(above is title for above in element.iterancestors()):
-                reader.flow.words(" ".join("".join(title.itertext()).split()))
-                return
-    reader.flow.words(target)
+    other = reader.targets.get(target)
+    title = (
+        None if other is None else next((e for e in other.iter() if local(e) in {"title", "refname"}), None)
+    )
+    if title is None or any(above is title for above in element.iterancestors()):
+        reader.flow.words(target)
+    else:
+        reader.flow.words(" ".join("".join(title.itertext()).split()))
 
 
 def _wrapped(before: str, after: str) -> Any:
@@ -162,6 +167,17 @@ def _wrapped(before: str, after: str) -> Any:
         reader.flow.words(after)
 
     return read
+
+
+def _menu(reader: Reader, element: Any) -> None:
+    """A way through menus, the keys that save it in brackets behind: "File → Save (Ctrl+S)"."""
+    keys = [reader.apart(child) for child in element if local(child) == "shortcut"]
+    steps = [reader.apart(child) for child in element if local(child) not in ("", "shortcut")]
+    loose = [
+        part.strip() for part in (element.text, *(child.tail for child in element)) if part and part.strip()
+    ]
+    steps = [*(step for step in steps if step), *loose]
+    reader.flow.words(" → ".join(steps) + "".join(f" ({key})" for key in keys if key))
 
 
 def _footnote(reader: Reader, element: Any) -> None:
@@ -205,11 +221,12 @@ _RULES = Rules(
     numbers=frozenset({"orderedlist", "procedure", "substeps"}),
     items=frozenset({"listitem", "step"}),
     cells=frozenset({"entry"}),
-    between={"keycombo": "+", "menuchoice": " → ", "guimenupath": " → "},
+    between={"keycombo": "+"},
     special={
         **dict.fromkeys(_INFO, _info),
         **dict.fromkeys(("xref", "link", "ulink"), _reference),
         **dict.fromkeys(("methodsynopsis", "constructorsynopsis", "destructorsynopsis"), _method),
+        "menuchoice": _menu,
         "footnote": _footnote,
         "function": _function,
         "quote": _wrapped("“", "”"),

@@ -2,7 +2,8 @@
 
 import re
 
-_SPACE = re.compile(r"[ \t\r\n\f\v]+")  # XML's white space and a little more; not the no-break space
+_WHITE = " \t\r\n\f\v"  # XML's white space and a little more; not the no-break space
+_SPACE = re.compile(f"[{_WHITE}]+")
 _HYPHENS = "-\u2010\u00ac"  # what a printer put where a word goes on in the next line
 _UNSEEN = str.maketrans("", "", "\u00ad\u200b\ufeff")  # soft hyphen and marks of no width
 LINE, PARAGRAPH = 1, 2
@@ -25,6 +26,9 @@ class Flow:
     def words(self, text: str | None) -> None:
         """Go on with `text`, its white space collapsed."""
         if not text:
+            return
+        if not text.strip(_WHITE):  # most of what stands between elements
+            self._blank = self._blank or not self._joined
             return
         words = _SPACE.sub(" ", text.translate(_UNSEEN))
         if self._joined:

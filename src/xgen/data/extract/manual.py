@@ -35,8 +35,9 @@ class Rules:
 class Reader:
     """Walks a tree in document order by `rules` and writes what is read into `flow`."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, targets: Mapping[str, Any] | None = None) -> None:
         self.rules = rules
+        self.targets = targets or {}  # elements by their ids, for references without words of their own
         self.flow = Flow()
 
     def read(self, element: Any) -> None:
@@ -53,18 +54,17 @@ class Reader:
             self.flow.lines("".join(element.itertext()))
             self.flow.paragraph()
         elif name in rules.between:
-            parts = [self.apart(child) for child in element if local(child)]
-            self.flow.words(element.text if not parts else None)
-            self.flow.words(rules.between[name].join(part for part in parts if part))
+            self.flow.words(rules.between[name].join(self.parts(element)))
         elif name in rules.items:
             self._item(element)
         elif name in rules.paragraphs:
             self._edged(element, self.flow.paragraph)
         elif name in rules.lines:
             self._edged(element, self.flow.line)
+        elif name in rules.cells:  # a cell is one line, whatever blocks it is made of
+            self.flow.words(" | " if element.getprevious() is not None else None)
+            self.flow.words(self.apart(element))
         else:
-            if name in rules.cells and element.getprevious() is not None:
-                self.flow.words(" | ")
             self.children(element)
 
     def children(self, element: Any) -> None:
@@ -74,9 +74,16 @@ class Reader:
             self.read(child)
             self.flow.words(child.tail)
 
+    def parts(self, element: Any) -> list[str]:
+        """The words of each child, and those between them, that are any."""
+        found = [element.text]
+        for child in element:
+            found += [self.apart(child) if local(child) else child.name, child.tail]
+        return [" ".join(part.split()) for part in found if part and part.strip()]
+
     def apart(self, element: Any) -> str:
         """The words of an element, in one line and not yet in the flow."""
-        inner = Reader(self.rules)
+        inner = Reader(self.rules, self.targets)
         inner.children(element)
         return " ".join(inner.flow.text().split())
 
