@@ -19,10 +19,11 @@ from xgen.download import fetch
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.files import cache_folder, model_folder, whole_file
+from xgen.files import cache_folder, model_folder, shipped_file, whole_file
 from xgen.formats.adapter import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE, load_adapter
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
 from xgen.formats.gguf import convert
+from xgen.formats.shipped import expand_model
 from xgen.model.attention import attend_for
 from xgen.model.int8 import ALIGNMENT, add_int8, int8_weights
 from xgen.model.lora import Adapter, merged
@@ -97,12 +98,18 @@ def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
     """Bring a known model into the cache folder, once, and return its folder; a second call is instant.
 
     The GGUF file (`from_file`, or the first place that has it; digest checked) is converted and
-    removed. A second process waits for the first. Raises BadModel for an unknown name or a wrong
-    file, NotPulled if no place has it, NoRoom if the disk is full.
+    removed; a model that the package ships is expanded. A second process waits for the first. Raises
+    BadModel for an unknown name or a wrong file, NotPulled if no place has it, NoRoom if the disk is
+    full.
     """
     known = card(name)
     folder = model_folder(name)
     if folder.is_dir():
+        return folder
+    shipped = shipped_file(name)
+    if shipped is not None:
+        with _turn(folder, quiet):
+            expand_model(shipped, folder)
         return folder
     source = _source(known)
     with _turn(folder, quiet):
@@ -186,6 +193,8 @@ def _find(name_or_folder: str | Path) -> Path:
     folder = model_folder(name)
     if folder.is_dir():
         return folder
+    if shipped_file(name) is not None:
+        return pull(name, quiet=True)
     _source(known)
     raise NotPulled(name, "it is not on this disk yet", f"run `xgen pull {name}`")
 

@@ -28,6 +28,12 @@ def model_folder(name: str) -> Path:
     return cache_folder() / "models" / name
 
 
+def shipped_file(name: str) -> Path | None:
+    """The file that the package itself brings of the model `name`, if it does (formats/shipped.py)."""
+    path = Path(__file__).parent / "shipped" / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 digest of a file, read in blocks of 1 MiB."""
     digest = hashlib.sha256()

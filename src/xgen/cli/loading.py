@@ -6,7 +6,7 @@ from pathlib import Path
 import xgen
 from xgen.cards import CARDS, Card, card, read_card
 from xgen.errors import NotPulled
-from xgen.files import model_folder
+from xgen.files import model_folder, shipped_file
 from xgen.show import note, screen
 
 
@@ -24,6 +24,8 @@ def require_model(name_or_folder: str, offline: bool) -> tuple[Path, Card]:
     if name_or_folder not in CARDS and (folder.is_dir() or folder.name != name_or_folder):
         return folder.resolve(), read_card(folder)
     wanted = card(name_or_folder)
+    if not is_on_disk(wanted.name) and shipped_file(wanted.name) is not None:
+        return xgen.pull(wanted.name, quiet=True), wanted
     if not is_on_disk(wanted.name) and not _offer(wanted, offline):
         raise NotPulled(wanted.name, "this model is not on disk", way_to(wanted))
     return model_folder(wanted.name), wanted

@@ -9,7 +9,7 @@ from xgen.cards import CARDS, Card, card
 from xgen.cli.loading import is_on_disk, megabytes
 from xgen.cli.options import Json
 from xgen.cli.printing import print_table, print_text
-from xgen.files import model_folder
+from xgen.files import model_folder, shipped_file
 from xgen.show import print_json
 
 
@@ -46,7 +46,7 @@ def _row(one: Card) -> list[str]:
         f"{one.window_tokens:,}",
         one.languages[0] if len(one.languages) == 1 else f"{len(one.languages)}",
         _yes_or_no(is_on_disk(one.name)),
-        "not to be pulled" if one.source is None else megabytes(one.source.n_bytes),
+        _size(one),
     ]
 
 
@@ -63,12 +63,21 @@ def _in_full(one: Card) -> str:
         "read by default": one.default_read,
         "on disk": folder,
     }
-    if one.source is None:
+    if shipped_file(one.name) is not None:
+        facts["file"] = _size(one)
+    elif one.source is None:
         facts["file"] = "cannot be pulled"
     else:
         facts["file"] = f"{one.source.file}, {megabytes(one.source.n_bytes)}, SHA-256 {one.source.sha256}"
     width = max(map(len, facts)) + 2
     return "\n".join(f"{key + ':':<{width}}{value}" for key, value in facts.items())
+
+
+def _size(one: Card) -> str:
+    shipped = shipped_file(one.name)
+    if shipped is not None:
+        return f"in the package, {megabytes(shipped.stat().st_size)}"
+    return "not to be pulled" if one.source is None else megabytes(one.source.n_bytes)
 
 
 def _yes_or_no(value: bool) -> str:
