@@ -160,6 +160,11 @@ def test_code_is_taken_as_it_is_and_named_by_suffix() -> None:
     assert {name: code_language(name) for name in names} == names
 
 
+def test_keys_in_handbooks_of_kde_are_no_signs() -> None:
+    page = b"<para>Press &Del; or &Tab;, &eg; on &kate;'s page.</para>"
+    assert extract("HTML/en/kate/index.docbook", page) == [("", "Press Del or Tab, e.g. on kate's page.")]
+
+
 def test_an_unknown_format_is_told() -> None:
     with pytest.raises(BadDocument, match="no such format"):
         extract("x", b"words", "docx")
