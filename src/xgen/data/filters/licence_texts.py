@@ -6,10 +6,13 @@ sentence with one of them is not. A licence that is whole is a document to be re
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 SPREAD = 2  # paragraphs before and after that a paragraph is judged with
 MIN_TERMS = 5  # different ones, in that stretch
 MAX_CHARACTERS_PER_TERM = 350
+MAX_GAP_PARAGRAPHS = 8  # between two parts of one licence
+MAX_GAP_CHARACTERS = 2500
 MIN_SHARE = 0.6  # of a document's characters, to call it a licence
 
 _TERMS = re.compile(
@@ -49,7 +52,18 @@ def licence_paragraphs(pieces: Sequence[str]) -> list[bool]:
         n_characters = sum(len(pieces[j]) for j in around)
         dense = n_characters <= MAX_CHARACTERS_PER_TERM * n_hits
         verdicts.append(len(found) >= MIN_TERMS and dense and (bool(terms[i]) or len(pieces[i]) < 400))
-    return verdicts
+    return _joined(verdicts, pieces)
+
+
+def _joined(verdicts: list[bool], pieces: Sequence[str]) -> list[bool]:
+    """With what stands between two parts of a licence: its clauses are not all in its terms."""
+    found = [i for i, verdict in enumerate(verdicts) if verdict]
+    joined = list(verdicts)
+    for left, right in pairwise(found):
+        between = pieces[left + 1 : right]
+        if len(between) <= MAX_GAP_PARAGRAPHS and sum(map(len, between)) <= MAX_GAP_CHARACTERS:
+            joined[left:right] = [True] * (right - left)
+    return joined
 
 
 def is_licence(pieces: Sequence[str], verdicts: Sequence[bool]) -> bool:
