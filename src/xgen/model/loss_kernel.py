@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 8192
+BLOCK = 16_384
 """Logits of a row that a program holds at once."""
 
 
@@ -17,7 +17,7 @@ def losses_to_gradients(logits_CV: Tensor, targets_C: Tensor, losses_C: Tensor) 
     """As `loss.losses_to_gradients`, for contiguous logits."""
     n_tokens, n_ids = logits_CV.shape
     with torch.cuda.device(logits_CV.device):
-        _softmax_gradient[(n_tokens,)](logits_CV, targets_C, losses_C, n_ids, BLOCK, num_warps=8)
+        _softmax_gradient[(n_tokens,)](logits_CV, targets_C, losses_C, n_ids, BLOCK, num_warps=16)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
