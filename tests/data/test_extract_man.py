@@ -1,6 +1,7 @@
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -115,11 +116,22 @@ def test_other_pages_are_refused(page: bytes, why: str) -> None:
         b".TH X 1\n.de Y\n",
         b".TH X 1\n.ds a \\*a\nword \\*a\n",
         b'.TH X 1\n.B "open\n\\',
+        b".ds a " + b"\\*a" * 99 + b"\n.TH X 1\n" + b"\\*a" * 9999,
         b".TH X 1\n\\N'99999999'\\[u110000]\\[char999]\\f",
     ],
 )
 def test_broken_pages_end(page: bytes) -> None:
     extract_man(page)
+
+
+@pytest.mark.parametrize("piece", ["\\[", "\\h'", "\\*[", "\\s'", '"', "\\", "\\N'1", ".B \n", "\\f["])
+def test_hostile_pages_take_no_longer_than_their_length(piece: str) -> None:
+    seconds = []
+    for n in (5_000, 20_000):
+        start = time.perf_counter()
+        extract_man(b".TH X 1\n" + f"{piece}x".encode() * n)
+        seconds.append(time.perf_counter() - start)
+    assert seconds[1] < 12 * seconds[0] + 1
 
 
 def test_strings_of_pod2man_are_known() -> None:

@@ -13,6 +13,9 @@ from xgen.errors import BadDocument
 from xgen.text.extract.plain import decode
 from xgen.text.extract.tables import table_lines
 
+MAX_BYTES = 8 << 20  # the longest page met, of bash, has 0.4 MB
+MAX_STRING = 80  # characters of a string that a page defines
+
 _CHARACTERS = {
     **{
         "-": "-",
@@ -42,19 +45,20 @@ _CHARACTERS = {
     **{f"`{a}": b for a, b in zip("aeiouAEIOU", "àèìòùÀÈÌÒÙ", strict=True)},
     **{f"^{a}": b for a, b in zip("aeiouAEIOU", "âêîôûÂÊÎÔÛ", strict=True)},
 }
-# What man(7) and pod2man(1) define; a page's own .ds goes first.
+# What man(7) and pod2man(1) define; it goes before a page's own .ds, which may depend on a condition.
 _STRINGS = {"lq": "“", "rq": "”", "R": "®", "Tm": "™", "Aq": "'", "--": "–", "PI": "π", 'L"': "“", 'R"': "”"}
 _STRINGS |= {"C'": "'", "C`": "'", "L'": "‘", "R'": "’"}
+# Bounded, so that no page takes longer than its length.
 _ESCAPE = re.compile(
     r"""\\(?:
       ["\#](?P<comment>.*)
-    | \*(?:\((?P<s2>..)|\[(?P<sn>[^\]\s]*)[^\]]*\]|(?P<s1>.))
-    | \((?P<c2>..) | \[(?P<cn>[^\]]*)\] | C'(?P<cq>[^']*)'
-    | N'(?P<code>\d+)'
-    | [fFmMgkYVn](?:\([^ ]{2}|\[[^\]]*\]|[-+]?\(..|.)
-    | s(?:[-+]?\d{1,2}|[-+]?\(\d\d|[-+]?\[[^\]]*\]|[-+]?'[^']*')
-    | [hvwxDlLbAZRXH](?P<q>['"`]).*?(?P=q)
-    | o(?P<over>'[^']*')
+    | \*(?:\((?P<s2>..)|\[(?P<sn>[^\]\s]{0,80}+)[^\]]{0,80}\]|(?P<s1>.))
+    | \((?P<c2>..) | \[(?P<cn>[^\]]{0,80})\] | C'(?P<cq>[^']{0,80})'
+    | N'(?P<code>\d{1,7})'
+    | [fFmMgkYVn](?:\([^ ]{2}|\[[^\]]{0,80}\]|[-+]?\(..|.)
+    | s(?:[-+]?\d{1,2}|[-+]?\(\d\d|[-+]?\[[^\]]{0,80}\]|[-+]?'[^']{0,80}')
+    | [hvwxDlLbAZRXH](?P<q>['"`]).{0,400}?(?P=q)
+    | o(?P<over>'[^']{0,80}')
     | (?P<one>.) | $
     )""",
     re.VERBOSE,
@@ -72,6 +76,8 @@ def extract_man(data: bytes) -> str:
 
     Raises BadDocument if it is not a page in the man macros.
     """
+    if len(data) > MAX_BYTES:
+        raise BadDocument("manual page", f"it has more than {MAX_BYTES >> 20} MiB", "leave it out")
     text, _ = decode(data, "manual page")
     lines = text.replace("\\\n", "").splitlines()
     if any(line.startswith((".Dd", ".Dt")) for line in lines[:200]):
@@ -90,7 +96,7 @@ def _definitions(lines: list[str]) -> dict[str, str]:
     """The strings that a page defines by .ds, wherever; what a terminal without graphics would see."""
     found = (re.match(r"[.']\s*ds\s+(\S+)\s*(.*)", line) for line in lines)
     own = {name: value for match in found if match for name, value in [match.groups()]}
-    return {**{name: value.removeprefix('"') for name, value in own.items()}, **_STRINGS}
+    return {**{name: value.removeprefix('"')[:MAX_STRING] for name, value in own.items()}, **_STRINGS}
 
 
 class _Page:
@@ -263,12 +269,8 @@ class _Page:
         self.due = ""
 
     def _plain(self, text: str) -> str:
-        """Text without escapes; a string that a page defines may hold escapes itself, to a small depth."""
-        for _ in range(3):
-            if "\\*" not in text:
-                break
-            text = _ESCAPE.sub(self._string, text)
-        return _ESCAPE.sub(_character, text)
+        """Text without escapes; strings that a page defines are put in once, not within one another."""
+        return _ESCAPE.sub(_character, _ESCAPE.sub(self._string, text) if "\\*" in text else text)
 
     def _string(self, match: re.Match[str]) -> str:
         name = match["s2"] or match["sn"] or match["s1"]
