@@ -72,7 +72,7 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
     from xgen.data.plan import plan_run
     from xgen.data.shards import open_corpus
     from xgen.train.forecast import matrix_ceiling, try_longest_rows
-    from xgen.train.held_out import evaluate
+    from xgen.train.held_out import score_positions, score_sets
     from xgen.train.loop import Job, train
     from xgen.train.parallel import join_world, leave_world
     from xgen.train.start import begin, shape_of, write_outcome
@@ -95,10 +95,15 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
         )
 
     def score(run: "Training", stage: "Stage") -> dict[str, Any]:
-        rows_at_once = max(1, recipe.tokens_per_micro_step // stage.length)
+        rows, tokens = recipe.tokens_per_micro_step, recipe.held_out_tokens
+        here = (run.model, opened)
+        sets = score_sets(*here, stage.length, tokens, max(1, rows // stage.length), world.device)
+        bins = score_positions(*here, recipe.longest, tokens, max(1, rows // recipe.longest), world.device)
         return {
             "stage": stage.name,
-            **evaluate(run.model, opened, stage.length, recipe.held_out_tokens, rows_at_once, world.device),
+            "length": stage.length,
+            "sets": {name: asdict(one) for name, one in sets.items()},
+            "positions": [asdict(one) for one in bins],
         }
 
     finished = train(job, run, score if recipe.held_out_tokens and world.size == 1 else None)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,40 +18,81 @@ BINS = (0, 16, 64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 7168
 """Where the positions of the loss by position are cut, in tokens."""
 
 
-@torch.no_grad()
-def evaluate(
-    model: Transformer, corpus: Corpus, length: int, max_tokens: int, rows_at_once: int, device: torch.device
-) -> dict[str, Any]:
-    """Scores on the held-out sets of `corpus`, `max_tokens` of each at most, in rows of `length`.
+@dataclass(frozen=True)
+class Score:
+    """Of one held-out set: how many tokens, their mean loss in nats, and bits per byte of their text.
 
-    `sets`: by set, trained tokens, nats per token and bits per byte (the nats of all its tokens over ln 2
-    and the bytes of their text, so vocabularies can be compared). `positions`: mean nats by position, of
-    those documents only that fill their row, so that every bin has the same documents.
+    Bits per byte (all the nats over ln 2 and the bytes) can be compared between vocabularies.
     """
-    sets: dict[str, Any] = {}
-    sums, counts = np.zeros(len(BINS) - 1), np.zeros(len(BINS) - 1)
-    for name, one in sorted(corpus.sets.items()):
-        if not name.endswith(HELD) or one.trained is not None:
-            continue
-        n_documents = documents_within(one, max_tokens)
+
+    tokens: int
+    nats_per_token: float
+    bits_per_byte: float
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Mean loss in nats of the tokens at positions [first, last) of rows that one document fills."""
+
+    first: int
+    last: int
+    nats: float
+    tokens: int
+
+
+def score_sets(
+    model: Transformer, corpus: Corpus, length: int, max_tokens: int, rows_at_once: int, device: torch.device
+) -> dict[str, Score]:
+    """Scores on `max_tokens` at most of each held-out set, in rows of `length`, by the set's name."""
+    scores = {}
+    for name, tokens in _held_out(corpus):
+        documents = range(documents_within(tokens, max_tokens))
         nats, n_tokens = 0.0, 0
-        for rows in _groups(rows_of(corpus, one, range(n_documents), length), rows_at_once):
-            losses_BT = _losses(model, rows, device)
-            nats += float(losses_BT.sum())
+        for rows in _groups(rows_of(corpus, tokens, documents, length), rows_at_once):
+            nats += float(_losses(model, rows, device).sum())
             n_tokens += sum(int((row.targets >= 0).sum()) for row in rows)
-            _by_position(rows, losses_BT, sums, counts)
-        n_bytes = sum(record.bytes for record in one.documents(range(n_documents)))
-        sets[name.removesuffix(HELD)] = {
-            "tokens": n_tokens,
-            "nats_per_token": nats / max(1, n_tokens),
-            "bits_per_byte": nats / math.log(2) / max(1, n_bytes),
-        }
-    positions = [
-        {"from": begin, "to": end, "nats": total / count, "tokens": int(count)}
-        for begin, end, total, count in zip(BINS, BINS[1:], sums, counts, strict=False)
+        n_bytes = sum(record.bytes for record in tokens.documents(documents))
+        per_token = nats / max(1, n_tokens)
+        scores[name] = Score(n_tokens, per_token, nats / math.log(2) / max(1, n_bytes))
+    return scores
+
+
+def score_positions(
+    model: Transformer, corpus: Corpus, length: int, max_tokens: int, rows_at_once: int, device: torch.device
+) -> list[Bin]:
+    """Loss by position over documents that fill rows of `length`, `max_tokens` of each held-out set at most.
+
+    Every bin is of the same rows, so a later one is no other text than an earlier one.
+    """
+    sums, counts = np.zeros(len(BINS) - 1), np.zeros(len(BINS) - 1)
+    for _, tokens in _held_out(corpus):
+        full = _full_rows(corpus, tokens, length)
+        for rows in _groups(islice(full, max_tokens // length), rows_at_once):
+            for row, losses_T in zip(rows, _losses(model, rows, device), strict=True):
+                bins = np.searchsorted(BINS, row.position, side="right") - 1
+                np.add.at(sums, bins, losses_T)
+                np.add.at(counts, bins, 1)
+    return [
+        Bin(first, last, total / count, int(count))
+        for first, last, total, count in zip(BINS, BINS[1:], sums, counts, strict=False)
         if count
     ]
-    return {"length": length, "sets": sets, "positions": positions}
+
+
+def _held_out(corpus: Corpus) -> list[tuple[str, TokenSet]]:
+    """The held-out sets of plain documents, by the names of the sets that they belong to."""
+    return [
+        (name.removesuffix(HELD), tokens)
+        for name, tokens in sorted(corpus.sets.items())
+        if name.endswith(HELD) and tokens.trained is None
+    ]
+
+
+def _full_rows(corpus: Corpus, tokens: TokenSet, length: int) -> Iterator[Row]:
+    for document in np.flatnonzero(tokens.lengths >= length):
+        for row in rows_of(corpus, tokens, range(document, document + 1), length):
+            if (row.segment == 0).all() and (row.targets >= 0).all():
+                yield row
 
 
 def documents_within(one: TokenSet, max_tokens: int) -> int:
@@ -69,18 +111,9 @@ def _groups(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
         yield group
 
 
+@torch.no_grad()
 def _losses(model: Transformer, rows: list[Row], device: torch.device) -> np.ndarray:
     batch = batch_of(rows, device)
     hidden_BTM = model(batch.ids, batch.positions, mask=batch.packed)
     losses = token_losses(hidden_BTM.flatten(0, 1), model.output_weight, batch.targets.flatten())
     return losses.view(batch.ids.shape).double().cpu().numpy()
-
-
-def _by_position(rows: list[Row], losses_BT: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> None:
-    """Add the losses of the rows that one document fills."""
-    for row, losses_T in zip(rows, losses_BT, strict=True):
-        if (row.segment == row.segment[0]).all() and row.segment[0] >= 0:
-            bins = np.searchsorted(BINS, row.position, side="right") - 1
-            trained = row.targets >= 0
-            np.add.at(sums, bins[trained], losses_T[trained])
-            np.add.at(counts, bins[trained], 1)

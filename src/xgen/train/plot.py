@@ -79,15 +79,24 @@ def _positions(axes: Any, scores: list[dict[str, Any]]) -> None:
     for one in scores:
         bins = one["positions"]
         if bins:
-            middle = [(b["from"] + b["to"]) / 2 for b in bins]
-            label = f"after {one['stage']}, in rows of {one['length']:,}"
+            middle = [(b["first"] + b["last"]) / 2 for b in bins]
+            label = f"after {one['stage']}"
             axes.plot(middle, [b["nats"] for b in bins], marker=".", label=label)
-    axes.set(xlabel="position in the document", ylabel="nats per token", title="held-out loss by position")
+    axes.set(
+        xlabel="position in the document",
+        ylabel="nats per token",
+        title="loss by position in long held-out documents",
+    )
     axes.set_xscale("log", base=2)
     if axes.lines:
         axes.legend()
     else:
-        axes.annotate("no held-out document fills a row", (0.5, 0.5), xycoords="axes fraction", ha="center")
+        axes.annotate(
+            "no held-out document is as long as the longest rows",
+            (0.5, 0.5),
+            xycoords="axes fraction",
+            ha="center",
+        )
 
 
 def _languages(axes: Any, scores: list[dict[str, Any]]) -> None:
