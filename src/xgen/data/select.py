@@ -171,13 +171,14 @@ def language_caps(
     limits: dict[str, float] = {name: float("inf") for name in there} | by_hand
     if total_mb is None:
         return limits
-    usable = {name: float(sum(sets.values())) for name, sets in there.items()}
+    sizes = {name: float(sum(sets.values())) for name, sets in there.items()}
+    usable = dict(sizes)
     for _ in range(_ROUNDS):
         left = total_mb * MB - sum(min(by_hand[name], usable[name]) for name in by_hand)
         open_ones = {name for name in there if name not in by_hand}
         full: set[str] = set()
         while open_ones - full:
-            weights = {name: usable[name] ** caps.temperature for name in sorted(open_ones - full)}
+            weights = {name: sizes[name] ** caps.temperature for name in sorted(open_ones - full)}
             room = max(left - sum(usable[name] for name in full), 0.0)
             drawn = {name: room * weight / sum(weights.values()) for name, weight in weights.items()}
             short = {name for name, share in drawn.items() if usable[name] <= share}
@@ -189,7 +190,9 @@ def language_caps(
             limits[name] = max(limits[name], usable[name])
         # Books beyond their share of the cap cannot be used: their room is the other languages'.
         usable = {
-            name: sum(min(n, shares.get(kind, 1.0) * limits[name]) for kind, n in sets.items())
+            name: sum(
+                min(n, shares[kind] * limits[name]) if kind in shares else n for kind, n in sets.items()
+            )
             for name, sets in there.items()
         }
     return limits
