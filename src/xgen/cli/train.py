@@ -72,7 +72,7 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
     from xgen.data.plan import plan_run
     from xgen.data.shards import open_corpus
     from xgen.train.forecast import matrix_ceiling, try_longest_rows
-    from xgen.train.held_out import score_positions, score_sets
+    from xgen.train.held_out import BINS, score_positions, score_sets
     from xgen.train.loop import Job, train
     from xgen.train.parallel import join_world, leave_world
     from xgen.train.start import begin, shape_of, write_outcome
@@ -94,11 +94,13 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
             f"{recipe.tokens_per_step:,} tokens, about {seconds / 60:.1f} min{held}"
         )
 
+    window = min(shape.max_seq_len, BINS[-1])
+
     def score(run: "Training", stage: "Stage") -> dict[str, Any]:
         rows, tokens = recipe.tokens_per_micro_step, recipe.held_out_tokens
         here = (run.model, opened)
         sets = score_sets(*here, stage.length, tokens, max(1, rows // stage.length), world.device)
-        bins = score_positions(*here, recipe.longest, tokens, max(1, rows // recipe.longest), world.device)
+        bins = score_positions(*here, window, tokens, max(1, rows // window), world.device)
         return {
             "stage": stage.name,
             "length": stage.length,
