@@ -10,7 +10,9 @@ in turn. FLOPs count the causal half of attention. The last line printed is the 
 """
 
 import argparse
+import gc
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -199,16 +201,24 @@ def _step_of(ours: Ours, name: str) -> Callable[[], None]:
 
 def _patiently(call: Callable[[], None]) -> None:
     """Cases that compile side by side may want the memory at the same time: then wait and try again."""
-    for _ in range(20):
-        try:
-            call()
-            torch.cuda.synchronize()
-            torch.cuda.empty_cache()
+    for attempt in range(30):
+        done = _fits(call)
+        gc.collect()
+        torch.cuda.empty_cache()
+        if done:
             return
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            time.sleep(3)
+        time.sleep(2 + attempt * random.random())
     raise SystemExit("not enough memory on this GPU")
+
+
+def _fits(call: Callable[[], None]) -> bool:
+    """Call it; False if there was no memory for it, and then what it held is gone with this frame."""
+    try:
+        call()
+        torch.cuda.synchronize()
+    except torch.OutOfMemoryError:
+        return False
+    return True
 
 
 def measured(case: Case, rounds: int, begin: Callable[[], None]) -> dict[str, Any]:
@@ -341,7 +351,10 @@ def main() -> None:
 
 def side_by_side(names: list[str], rounds: int) -> list[dict[str, Any]]:
     """Results of cases that compile at the same time and measure one after the other."""
-    running = {name: _start(name, rounds) for name in names}
+    running = {}
+    for name in names:
+        running[name] = _start(name, rounds)
+        time.sleep(2)  # their first steps, which want the most memory, come one after the other
     ready = {name: _line(process, "ready") for name, process in running.items()}
     results = []
     for name, process in running.items():
