@@ -40,6 +40,7 @@ from xgen.text.tokenizer import replace_surrogates
 FORM = 1  # counts up when what a filter does changes, so that nothing old is taken for done
 BATCH_CHARACTERS = 16_000_000  # documents of a package are compared for repeated lines this many at a time
 MIN_BYTES = 200
+MIN_LINE_BYTES = 80  # of a document whose lines each stand for themselves
 MIN_PARAGRAPH_CHARACTERS = 80  # a shorter one may well stand in many documents
 LITERATURE = frozenset({"book", "play"})
 LITERATURE_STRIDE = 8  # of a novel every eighth paragraph is asked for its language: none is half translated
@@ -146,7 +147,8 @@ class Cleaner:
         document, pieces = self._remove(document, "licence_text", pieces, verdicts)
         document = self._shorten(document, "white_space", document.text.strip("\n"))
         pieces = pieces_of(document.text, self._spec.set)
-        if size_of(document.text) < MIN_BYTES:
+        least = MIN_LINE_BYTES if self._spec.set in BY_LINE else MIN_BYTES
+        if size_of(document.text) < least:
             return self._reject(document, "too_little_left")
         prose = Prose(document.text, document.language)
         touched, n_stretches = overlapping_pieces(
@@ -231,12 +233,19 @@ def prose_fault(prose: Prose, kind: str) -> str | None:
     """The first rule of quality that a text of a set breaks.
 
     Manuals name options, files and versions and repeat themselves more than the web does: where a bound
-    is looser than its paper's, that is why. Books and plays are only held to be text.
+    is looser than its paper's, that is why. Books and plays are only held to be text: characters who trail off are no fault.
     """
     if kind in BY_LINE:
         return None
     if kind in LITERATURE:
-        return gopher.quality_fault(prose, min_words=100, max_words=10_000_000, min_alphabetic_words=0.7)
+        return gopher.quality_fault(
+            prose,
+            min_words=100,
+            max_words=10_000_000,
+            max_symbols=1.0,
+            max_ellipsis_lines=1.0,
+            min_alphabetic_words=0.7,
+        )
     return (
         gopher.quality_fault(prose, min_words=30, max_words=10_000_000, min_alphabetic_words=0.65)
         or c4.fault(prose)
