@@ -232,8 +232,8 @@ class Cleaner:
 def prose_fault(prose: Prose, kind: str) -> str | None:
     """The first rule of quality that a text of a set breaks.
 
-    Manuals name options, files and versions and repeat themselves more than the web does: where a bound
-    is looser than its paper's, that is why. Books and plays are only held to be text: characters who trail off are no fault.
+    Manuals name options, files and versions and repeat themselves more than the web does: where a bound is
+    looser than its paper's, that is why. Books and plays are only held to be text: who trails off is no fault.
     """
     if kind in BY_LINE:
         return None
