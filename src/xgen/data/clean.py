@@ -233,7 +233,8 @@ def prose_fault(prose: Prose, kind: str) -> str | None:
     """The first rule of quality that a text of a set breaks.
 
     Manuals name options, files and versions and repeat themselves more than the web does: where a bound is
-    looser than its paper's, that is why. Books and plays are only held to be text: who trails off is no fault.
+    looser than its paper's, that is why. Books and plays are only held to be text:
+    to trail off is no fault.
     """
     if kind in BY_LINE:
         return None
