@@ -117,6 +117,7 @@ def test_what_is_saved_is_read_back(saved: Path) -> None:
     assert sorted(path.name for path in saved.iterdir()) == [
         *("adapter_config.json", "adapter_model.safetensors", "card.json"),
     ]
+    assert len({path.stat().st_mode for path in saved.iterdir()}) == 1, "whoever reads one reads all"
 
 
 def test_saved_as_bf16_it_takes_two_bytes_a_weight(saved: Path) -> None:

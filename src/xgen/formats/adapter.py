@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xgen.cards import CARDS, Card, write_card
 from xgen.errors import BadModel
+from xgen.files import write_whole
 from xgen.formats.folder import foreign_name, parameter_shapes, read_json, write_json
 from xgen.model.lora import TARGETS, Adapter
 from xgen.model.shape import Shape
@@ -49,7 +50,7 @@ def save_adapter(
     `base` names the model that it was trained on, as a user can name it to `xgen read` or to peft. The card
     is the adapter's own: its licence is the base's, or that of the data if it is narrower.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {}
     for name, pair in adapter.weights.items():
@@ -67,7 +68,8 @@ def save_adapter(
         "lora_dropout": 0.0,
         "inference_mode": True,
     }
-    save_file(tensors, folder / ADAPTER_WEIGHTS_FILE, {"format": "pt"})
+    # the library's save_file lets nobody else read what it writes
+    write_whole(folder / ADAPTER_WEIGHTS_FILE, save(tensors, {"format": "pt"}))
     write_json(folder / ADAPTER_FILE, config)
     write_card(card, folder)
 
