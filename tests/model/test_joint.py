@@ -33,10 +33,12 @@ def test_law_joint_maps_equal_each_alone(bias, alone, compiled):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_maps_that_do_more_are_left_to_themselves():
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_on_a_gpu_maps_that_do_more_are_left_to_themselves():
     class Twice(nn.Linear):
         def forward(self, x):
             return super().forward(x) * 2
 
-    module, x = nn.ModuleList([nn.Linear(8, 8), Twice(8, 8)]), torch.randn(3, 8)
+    module, x = nn.ModuleList([nn.Linear(8, 8), Twice(8, 8)]).cuda(), torch.randn(3, 8).cuda()
     assert torch.equal(joint(x, *module)[1], module[1](x))
