@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -69,8 +69,9 @@ def score_positions(
         full = _full_rows(corpus, tokens, length)
         for rows in _groups(islice(full, max_tokens // length), rows_at_once):
             for row, losses_T in zip(rows, _losses(model, rows, device), strict=True):
-                bins = np.searchsorted(BINS, row.position, side="right") - 1
-                np.add.at(sums, bins, losses_T)
+                trained = row.targets >= 0
+                bins = np.searchsorted(BINS, row.position[trained], side="right") - 1
+                np.add.at(sums, bins, losses_T[trained])
                 np.add.at(counts, bins, 1)
     return [
         Bin(first, last, total / count, int(count))
@@ -108,7 +109,8 @@ def _groups(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
             yield group
             group = []
     if group:
-        yield group
+        silent = replace(group[0], targets=np.full_like(group[0].targets, -1))
+        yield group + [silent] * (size - len(group))  # another number of rows would be compiled anew
 
 
 @torch.no_grad()
