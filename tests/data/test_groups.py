@@ -82,6 +82,13 @@ def texts_of(record: TuningRecord, tokenizer: Tokenizer) -> tuple[str, list[tupl
     return context, told
 
 
+def said(before: str, reply: str) -> str:
+    """A reply without what closes a quotation, which only those have that ask for one."""
+    wording = WORDS.quote if WORDS.quote.request in before else WORDS.free
+    assert reply.endswith(wording.closing)
+    return reply.removesuffix(wording.closing)
+
+
 def bundle_of(tokenizer: Tokenizer, template: ChatTemplate) -> Any:
     return SimpleNamespace(tokenizer=tokenizer, template=template)
 
@@ -122,22 +129,24 @@ def test_against_reading_whole_records_of_the_models(name: str, pulled: Callable
     options = GroupOptions(tokens=1200, contexts=(200, 800), packed_share=0.6)
     found = list(group_records(documents, tokenizer, template, WORDS, options))
     bundle, end = bundle_of(tokenizer, template), tokenizer.special_ids["<|im_end|>"]
-    n_questions = 0
+    n_questions = Counter[prompt.Wording]()
     for record in found:
         assert isinstance(record, TuningRecord)
         (head, none), *rest = parts_of(record)
         context, told = texts_of(record, tokenizer)
         assert (head, sum(none)) == (prompt.document_ids(bundle, context), 0)
         for (ids, flags), (before, reply) in zip(rest, told, strict=True):
-            question = before.split(WORDS.question, 1)[1].split(f"\n{WORDS.quote.request}", 1)[0]
-            expected = prompt.question_ids(bundle, prompt.QUOTE, question)
+            wording = prompt.QUOTE if WORDS.quote.request in before else prompt.FREE
+            question = before.split(WORDS.question, 1)[1].split(f"\n{wording.request}", 1)[0]
+            expected = prompt.question_ids(bundle, wording, question)
             n = flags.index(1)
             assert (ids[:n], flags) == (expected, [0] * n + [1] * (len(ids) - n))
             assert ids[n:] == [*tokenizer.encode(reply), end]
-            assert reply[-1] == '"'
-            assert reply[:-1] in context or reply[:-1] == prompt.ABSENT
-            n_questions += 1
-    assert n_questions >= 24
+            assert reply.endswith(wording.closing)
+            said = reply.removesuffix(wording.closing)
+            assert said in context or said == prompt.ABSENT
+            n_questions[wording] += 1
+    assert min(n_questions[prompt.QUOTE], n_questions[prompt.FREE]) >= 8
     assert max(record.parts[0] for record in found) > 300  # type: ignore[union-attr]
 
 
@@ -169,7 +178,7 @@ def test_law_every_question_is_asked_once_where_its_answer_stands(byte_tokenizer
                 question = before.split(WORDS.question, 1)[1].split("\n", 1)[0]
                 told[question] += 1
                 number = question.split("pond ")[1].split(" ")[0]
-                assert f"of pond {number} ate {reply[:-1]}" in context
+                assert f"of pond {number} ate {said(before, reply)}" in context
         expected = Counter(
             q["question"] for document in documents for q in json.loads(document.text)["questions"]
         )
@@ -226,7 +235,7 @@ def test_absent_questions_are_borrowed_and_absent(byte_tokenizer: Tokenizer) -> 
     for record in records:
         context, told = texts_of(record, byte_tokenizer)
         for before, reply in told:
-            is_absent = reply == f'{prompt.ABSENT}"'
+            is_absent = said(before, reply) == prompt.ABSENT
             counts[is_absent] += 1
             number = before.split("pond ")[1].split(" ")[0]
             assert (f"of pond {number} ate" in context) != is_absent
@@ -248,6 +257,16 @@ def test_what_a_document_does_not_answer_is_said_so(byte_tokenizer: Tokenizer) -
     (record,), _ = groups([turned], byte_tokenizer)
     assert [reply for _, reply in texts_of(record, byte_tokenizer)[1]] == ["yes", prompt.ABSENT]
     assert all(WORDS.free.request in before for before, _ in texts_of(record, byte_tokenizer)[1])
+
+
+def test_a_span_is_asked_for_freely_or_as_a_quotation(byte_tokenizer: Tokenizer) -> None:
+    documents = [line(n, n_questions=6) for n in range(40)]
+    for share, low, high in ((0.0, 0, 0), (0.5, 0.4, 0.6), (1.0, 1, 1)):
+        records, _ = groups(documents, byte_tokenizer, replace(OPTIONS, free_share=share, absent_share=0.2))
+        told = [each for record in records for each in texts_of(record, byte_tokenizer)[1]]
+        freely = [WORDS.free.request in before for before, _ in told]
+        assert low <= sum(freely) / len(freely) <= high
+        assert all(('"' in reply) != free for (_, reply), free in zip(told, freely, strict=True))
 
 
 def test_each_kind_is_put_in_its_words(byte_tokenizer: Tokenizer) -> None:
@@ -313,6 +332,7 @@ def test_lines_that_are_no_json_and_what_came_rejected(byte_tokenizer: Tokenizer
         {"contexts": (100, 2900)},
         {"packed_share": 1.5},
         {"absent_share": 1.0},
+        {"free_share": -0.5},
         {"packed_questions": 0},
         {"longest_answer": 0},
         {"most_questions": -1},

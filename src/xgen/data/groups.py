@@ -67,8 +67,9 @@ class GroupOptions:
     the documents are asked about among others, in contexts whose length is drawn between the two numbers of
     `contexts` (tokens, log-uniform); longer documents are cut. Of one document at most `packed_questions`
     are asked in one such context, and `most_questions` at all (0: all). Spans of more than `longest_answer`
-    characters (Chinese and Japanese ones count three) are left out. `absent_share` of a group's questions
-    have no answer. ValueError for numbers that cannot be.
+    characters (Chinese and Japanese ones count three) are left out. `free_share` of the questions that a
+    span answers are asked freely, and the span is the reply; the others ask for the quotation. `absent_share`
+    of a group's questions have no answer. ValueError for numbers that cannot be.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -79,6 +80,7 @@ class GroupOptions:
     packed_questions: int = 4
     most_questions: int = 0
     longest_answer: int = 60
+    free_share: float = 0.5
     absent_share: float = 0.1
     kinds: tuple[str, ...] = KINDS
     seed: int = 0
@@ -87,8 +89,9 @@ class GroupOptions:
         low, high = self.contexts
         if not 1 <= low <= high <= self.tokens - BESIDE_TOKENS:
             raise ValueError(f"contexts must rise and leave {BESIDE_TOKENS} of {self.tokens} tokens")
-        if not (0 <= self.packed_share <= 1 and 0 <= self.absent_share < 1):
-            raise ValueError("packed_share and absent_share must be shares, the latter below 1")
+        shares = self.packed_share, self.free_share, self.absent_share
+        if not all(0 <= share <= 1 for share in shares) or self.absent_share == 1:
+            raise ValueError("packed_share, free_share and absent_share must be shares, the last below 1")
         if self.packed_questions < 1 or self.most_questions < 0 or self.longest_answer < 1:
             raise ValueError("packed_questions, most_questions and longest_answer count things")
         if strange := sorted(set(self.kinds) - set(KINDS)):
@@ -154,10 +157,10 @@ class Prompts:
         """Ids of the reply and of what ends it, all of them learned."""
         return self._tokenizer.encode_markup([Piece(reply + wording.closing, markup=False), self._end])
 
-    def wording(self, question: Question) -> Wording:
-        """How a question that has an answer is put."""
+    def wording(self, question: Question, freely: bool) -> Wording:
+        """How a question that has an answer is put; `freely` says whether a span is asked for as such."""
         if question.kind == "extractive":
-            return self.words.quote
+            return self.words.free if freely else self.words.quote
         is_long = len(question.answer or "") > LONG_REPLY
         return Wording(AT_LENGTH) if is_long else self.words.free
 
@@ -293,7 +296,8 @@ class _Groups:
             wording = self._random.choice(put) if put else self._prompts.words.quote
             reply = self._prompts.words.absent
         else:
-            wording, reply = self._prompts.wording(question), question.answer
+            freely = self._random.random() < self._options.free_share
+            wording, reply = self._prompts.wording(question, freely), question.answer
         asked = self._prompts.question_ids(wording, question.text)
         return _Part(question, wording, asked + self._prompts.reply_ids(wording, reply), len(asked))
 
