@@ -37,7 +37,7 @@ from xgen.data.tally import Tally
 from xgen.files import whole_folder, write_whole
 from xgen.text.tokenizer import replace_surrogates
 
-FORM = 1  # counts up when what a filter does changes, so that nothing old is taken for done
+FORM = 2  # counts up when what a filter does changes, so that nothing old is taken for done
 BATCH_CHARACTERS = 16_000_000  # documents of a package are compared for repeated lines this many at a time
 MIN_BYTES = 200
 MIN_LINE_BYTES = 80  # of a document whose lines each stand for themselves
