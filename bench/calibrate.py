@@ -69,7 +69,7 @@ def collect(options: argparse.Namespace) -> None:
     """Write one line a question to `options.out`."""
     import xgen
 
-    reader = xgen.load(options.model, device=options.device)
+    reader = xgen.load(options.model, device=options.device, adapter=options.adapter)
     count = cache(lambda text: len(reader.bundle.tokenizer.encode(text)))
     sets = [s for s in development_sets(options.dev) if s.lang in options.lang.split(",")]
     with options.out.open("w", encoding="utf-8") as out:
@@ -242,6 +242,7 @@ def main(arguments: Sequence[str]) -> None:
     verb = verbs.add_parser("collect")
     verb.add_argument("--dev", type=Path, required=True, metavar="FOLDER")
     verb.add_argument("--model", required=True)
+    verb.add_argument("--adapter", metavar="FOLDER", help="a LoRA adapter of that model")
     verb.add_argument("--device", default="auto")
     verb.add_argument("--read", choices=("select", "whole"), default="select")
     verb.add_argument("--rows", default=",".join(ROWS))

@@ -296,6 +296,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dev", type=Path, nargs="?", const=SETS_TO_CHOOSE_ON, metavar="FOLDER")
     parser.add_argument("--lang", help="of --dev, only these languages, with commas")
     parser.add_argument("--model", default="qwen-0.5b", metavar="NAME_OR_FOLDER")
+    parser.add_argument("--adapter", metavar="FOLDER", help="a LoRA adapter of that model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"with commas, of {', '.join(ROWS)}")
@@ -320,7 +321,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.dev:
         langs = options.lang.split(",") if options.lang else None
         sets += [s for s in development_sets(options.dev) if langs is None or s.lang in langs]
-    reader = xgen.load(options.model, device=options.device, dtype=options.dtype)
+    reader = xgen.load(options.model, device=options.device, dtype=options.dtype, adapter=options.adapter)
     rows, notes = all_rows(
         sets, options.rows, options.limit, cache(lambda text: len(reader.bundle.tokenizer.encode(text)))
     )
@@ -329,7 +330,7 @@ def main(arguments: Sequence[str]) -> None:
             "No questions were given: name some with --data (bench/questions.py says in which form)."
         )
     ways = [(options.read, options.quote)] if options.read else [("whole", False), ("select", True)]
-    name = Path(options.model).name
+    name = Path(options.adapter or options.model).name
     result: dict[str, Any] = {
         "command": " ".join(["python bench/reading.py", *arguments]),
         "date": now(),
