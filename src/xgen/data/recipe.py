@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from xgen.data.chats import held_back
 from xgen.data.groups import GroupOptions
 from xgen.errors import BadRecipe
+from xgen.text.bpe import MIN_VOCAB_SIZE
 
 Kind = Literal["debian", "wheel", "npm", "git", "jsonl", "parquet", "folder", "chats", "descriptions"]
 T = TypeVar("T")
@@ -182,4 +183,9 @@ def _fault(recipe: CorpusRecipe) -> str | None:
     for name, share in shares.items():
         if not 0 <= share <= 1:
             return f"{name} = {share} is not a share between 0 and 1"
+    learned = recipe.tokenizer
+    if isinstance(learned, TokenizerSpec) and learned.vocab_size < MIN_VOCAB_SIZE:
+        return (
+            f"a vocabulary of {learned.vocab_size} is smaller than {MIN_VOCAB_SIZE}, the bytes and the marks"
+        )
     return None if recipe.source else "it names no source"
