@@ -12,6 +12,8 @@ from xgen.cli.printing import print_table, print_text
 from xgen.files import cache_folder
 from xgen.show import print_json
 
+SHOWN_LICENCES = 30
+
 data = typer.Typer(name="data", help="Corpora: build, show, plan, trace.")
 data.command()(plan)
 data.command()(trace)
@@ -134,7 +136,9 @@ def _print_table(shown: dict[str, Any]) -> None:
         [licence, f"{of_it['documents']:,}", f"{of_it['bytes'] / 1e6:,.2f}"]
         for licence, of_it in shown["licences"].items()
     ]
-    print_table(["licence", "documents", "MB"], rows)
+    print_table(["licence", "documents", "MB"], rows[:SHOWN_LICENCES])
+    if len(rows) > SHOWN_LICENCES:
+        print_text(f"and {len(rows) - SHOWN_LICENCES} licences with less (--json lists all)")
     tokens = sum(of_it["tokens"] for of_it in shown["sets"].values())
     n_bytes = sum(of_it["bytes"] for of_it in shown["sets"].values())
     print_text(

@@ -88,24 +88,27 @@ def build_corpus(
     """
     n_workers = n_workers or _n_cores()
     built = Built()
-    with _timed(built, "download"), progress("download", len(recipe.source), "sources", quiet) as advance:
+    with (
+        _timed(built, "download", quiet),
+        progress("download", len(recipe.source), "sources", quiet) as advance,
+    ):
         for spec in recipe.source:
             sources.download(spec, places.downloads, places.mirror, quiet)
             advance(1)
-    with _timed(built, "evaluations"):
+    with _timed(built, "evaluations", quiet):
         digest = _prepare_evaluations(recipe, places)
     units = units_of(recipe, digest)
-    with _timed(built, "clean"):
+    with _timed(built, "clean", quiet):
         todo = [unit for unit in units if not _cleaned(places, unit).exists()]
         _do_all("clean", [(_clean, (unit, recipe, places)) for unit in todo], n_workers, quiet)
-    with _timed(built, "duplicates and caps"):
+    with _timed(built, "duplicates and caps", quiet):
         folders = [_cleaned(places, unit) for unit in units]
         candidates = load_candidates(folders, [unit.spec.set for unit in units])
         choice = choose(candidates, recipe.caps)
         portions = _portions(units, folders, candidates, choice)
-    with _timed(built, "tokenizer"):
+    with _timed(built, "tokenizer", quiet):
         tokenizer = _tokenizer_folder(recipe, places, portions, candidates, choice)
-    with _timed(built, "tokens"):
+    with _timed(built, "tokens", quiet):
         held = held_rows(recipe, candidates, choice)
         tokens = places.work / "tokens"
         tokens.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,7 @@ def build_corpus(
             encoded.append(path)
             tasks += [] if path.exists() else [task]
         _do_all("tokens", tasks, n_workers, quiet)
-    with _timed(built, "write"):
+    with _timed(built, "write", quiet):
         for folder in folders:
             built.tally.merge(_tally_before(folder))
         data = json.loads((tokenizer / TOKENIZER_FILE).read_bytes())
@@ -314,8 +317,9 @@ def _begin(parent: int) -> None:
 
 
 @contextmanager
-def _timed(built: Built, step: str) -> Iterator[None]:
+def _timed(built: Built, step: str, quiet: bool) -> Iterator[None]:
     started = time.perf_counter()
     yield
     built.seconds[step] = round(time.perf_counter() - started, 1)
-    note(f"{step}: {built.seconds[step]:,.1f} s")
+    if not quiet:
+        note(f"{step}: {built.seconds[step]:,.1f} s")
