@@ -51,7 +51,11 @@ def folder(tmp_path: Path) -> Path:
     first += [{"id": "asked", "text": said(777)}, {"id": "mute"}]
     second = [{"id": f"b{i}", "text": said(100 + i)} for i in range(20)]
     code = [
-        {"id": f"c{i}", "text": f"# Copyright X. License Y.\n\ndef function_{i}(value):\n" + f"    value += step_{i}\n" * 30}
+        {
+            "id": f"c{i}",
+            "text": f"# Copyright X. License Y.\n\ndef function_{i}(value):\n"
+            + f"    value += step_{i}\n" * 30,
+        }
         for i in range(4)
     ]
     (tmp_path / "first.jsonl").write_text(lines(first))
@@ -228,3 +232,23 @@ def test_a_model_that_is_not_pulled_is_named(folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("XGEN_HOME", str(folder / "home"))
     with pytest.raises(XgenError, match="smollm2: its tokenizer is not on disk"):
         build_corpus(recipe(folder, tokenizer="smollm2"), places(folder), n_workers=1, quiet=True)
+
+
+def test_what_is_held_back_is_kept_out_of_every_source(folder: Path) -> None:
+    from xgen.data.groups import ReadingWords, Wording
+    from xgen.data.tuning import Manner
+
+    turns = [{"role": "user", "content": said(7)}, {"role": "assistant", "content": "Yes."}]
+    (folder / "talk.jsonl").write_text(lines([{"id": name, "messages": turns} for name in ("x", "y")]))
+    (folder / "held.json").write_text(json.dumps({"talk": {"x": ["q"]}}))
+    talk = SourceSpec("talk", "chats", "chat", paths=("talk.jsonl",), licence="MIT", folder=str(folder))
+    held = recipe(folder, source=(source(folder, "first"), talk), held_back="held.json")
+    word = Wording("")
+    manner = Manner(
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}",
+        ReadingWords("", "", "", "", "", word, word),
+    )
+    found = reasons(build_corpus(held, places(folder), manner, n_workers=1, quiet=True))
+    assert found["talk held_back"] == 1
+    assert found["talk evaluation_overlap"] == 1, "the same words under another id"
+    assert found["first evaluation_overlap"] == 2, "its page and the evaluation's"
