@@ -183,19 +183,23 @@ def _write_settings(folder: Path, shape: Shape, eot_id: int, named: dict[str, in
 
 
 def card_of(recipe: Recipe, shape: Shape, corpus: Corpus) -> Card:
-    """The model's card: its base's licence, or what the recipe's [card] states; its corpus's languages."""
+    """The model's card: the licence that the recipe's [card] states, else its base's; its languages.
+
+    What the base forbids, it forbids too.
+    """
     parent = read_card(base_folder(recipe)) if recipe.base else None
     languages = {one.language for one in corpus.sets.values() if not one.name.startswith("code.")}
     told = recipe.card
     return Card(
         name=recipe.name,
         title=told.get("title", recipe.name),
-        licence=parent.licence if parent else told.get("licence", UNKNOWN_LICENCE),
+        licence=told.get("licence", parent.licence if parent else UNKNOWN_LICENCE),
         licence_source=told.get(
             "licence_source",
             f"inherits from its base {parent.name}" if parent else f"recipe {recipe.name}",
         ),
-        commercial_use=parent.commercial_use if parent else told.get("commercial_use") == "yes",
+        commercial_use=(parent is None or parent.commercial_use)
+        and told.get("commercial_use", "yes" if parent else "no") == "yes",
         languages=parent.languages if parent else tuple(sorted(languages)),
         window_tokens=max(recipe.longest, parent.window_tokens if parent else 0),
         n_parameters=shape.n_parameters,
