@@ -36,14 +36,14 @@ max_seq_len = 8192
 [[stage]]
 name = "2k"
 length = 2048
-tokens = 15_728_640
+tokens = 5_242_880
 max_epochs = 1000
 mix = { "*" = 1.0 }
-learning_rate = { peak = 6e-4, warmup_tokens = 5_242_880 }
+learning_rate = { peak = 6e-4, warmup_tokens = 2_621_440 }
 [[stage]]
 name = "8k"
 length = 8192
-tokens = 15_728_640
+tokens = 5_242_880
 max_epochs = 1000
 mix = { "*" = 1.0 }
 learning_rate = { peak = 6e-4, warmup_tokens = 2_621_440 }

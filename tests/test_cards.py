@@ -37,6 +37,7 @@ def test_licences_say_what_may_be_sold() -> None:
         "qwen-0.5b": True,
         "qwen-1.5b": True,
         "smollm2": True,
+        "nano": True,
         "xgen-7b-4k-base": True,
         "xgen-7b-8k-base": True,
         "xgen-7b-8k-inst": False,
@@ -54,7 +55,7 @@ def test_languages_and_windows() -> None:
     assert CARDS["smollm2"].languages == ("en",)
     assert {"zh", "en", "ar", "th", "vi"} <= set(CARDS["qwen-0.5b"].languages)
     windows = [entry.window_tokens for entry in CARDS.values()]
-    assert windows == [32_768, 32_768, 8192, 4096, 8192, 8192]
+    assert windows == [32_768, 32_768, 8192, 8192, 4096, 8192, 8192]
     for entry in CARDS.values():
         assert sorted(set(entry.languages)) == list(entry.languages)
 

@@ -149,6 +149,18 @@ CARDS: dict[str, Card] = {
             ),
             default_read="select",
         ),
+        Card(
+            name="nano",
+            title="nano, made from nothing by recipes/nano.toml",
+            licence="Apache-2.0",
+            licence_source="this project's own weights; docs/nano.md lists every source and its licence",
+            commercial_use=True,
+            languages=_XGEN_LANGUAGES,
+            window_tokens=8192,
+            n_parameters=14_095_680,
+            source=None,
+            default_read="select",
+        ),
         _xgen("4k-base", 4096, "Apache-2.0", _XGEN_BASE_LICENCE.format("4k"), commercial_use=True),
         _xgen("8k-base", 8192, "Apache-2.0", _XGEN_BASE_LICENCE.format("8k"), commercial_use=True),
         _xgen(
