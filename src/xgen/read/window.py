@@ -70,7 +70,7 @@ def plan(
     size = f"{n_tokens:,} tokens, of which the window of {window:,} holds {max(0, room):,}"
     whole = Passage(0, len(sources.text), n_tokens)
     if how is None:
-        why = f"{size}; this model answers better from selected passages than from everything at once"
+        why = f"{size}; all models measured answer better from selected passages than from everything at once"
         if default == "select":
             return Plan("select", why, None)
         if fits:
