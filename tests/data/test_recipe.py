@@ -55,6 +55,10 @@ def test_a_recipe_is_read_into_frozen_values(tmp_path: Path) -> None:
         ("[128, 512]", "[512, 128]", "source two groups: value error, contexts must rise"),
         ('set = "prose"', 'set = "prose"\nfolder = "/"', "folder is not a key of a recipe"),
         ("[caps]", "[caps", "it is not TOML"),
+        *(
+            ("nikola==8.3.3", package, f"source one: the package {package!r} is not NAME or NAME==VERSION")
+            for package in ("--pre", "/tmp/a", "./a", "a/b", "a @ git+https://h/a", "https://h/a.tar.gz", "")
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_its_place(

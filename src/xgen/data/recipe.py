@@ -25,6 +25,8 @@ TUNING_SETS = frozenset({"chat", "group"})  # conversations: never filtered as p
 _WAY_OUT = "see the recipes that come with xgen for how one is written"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SET = re.compile(r"[a-z]+")
+# Clients take options, folders and addresses too, and pip runs the code of what it finds there.
+_PACKAGE = re.compile(r"(?:@[\w.-]+/)?[A-Za-z0-9][\w.+-]*(?:==[A-Za-z0-9][\w.+:~-]*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ def _fault(recipe: CorpusRecipe) -> str | None:
     for spec in recipe.source:
         if not _SET.fullmatch(spec.set):
             return f"source {spec.name}: the set {spec.set!r} is not one word of a-z"
+        if strange := [package for package in spec.packages if not _PACKAGE.fullmatch(package)]:
+            return f"source {spec.name}: the package {strange[0]!r} is not NAME or NAME==VERSION"
     shares = {"held_out_share": recipe.held_out_share, **recipe.caps.set_share}
     for name, share in shares.items():
         if not 0 <= share <= 1:
