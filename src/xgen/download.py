@@ -26,7 +26,7 @@ from typing import Any
 
 from xgen.cards import Card, Source
 from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.files import no_room_named, require_room, sha256_of
+from xgen.files import held_alone, no_room_named, require_room, sha256_of
 from xgen.show import note, progress
 
 HUB_DEADLINE_S = 5.0
@@ -110,17 +110,7 @@ def _first_way(name: str, source: Source, parts: Path, destination: Path, quiet:
 @contextmanager
 def _alone(card: Card, parts: Path) -> Iterator[None]:
     """Hold the parts folder for this process; a second one is sent away instead of mixing its parts in."""
-    parts.mkdir(parents=True, exist_ok=True)
-    with (parts / "lock").open("ab") as lock:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise XgenError(
-                    card.name, "another process is bringing its file now", "wait until it has ended"
-                ) from error
+    with held_alone(parts / "lock", card.name, "another process is bringing its file now"):
         try:
             yield
         finally:

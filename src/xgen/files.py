@@ -5,13 +5,14 @@ import glob
 import hashlib
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from xgen.errors import NoRoom
+from xgen.errors import NoRoom, XgenError
 
 
 def cache_folder() -> Path:
@@ -68,6 +69,24 @@ def no_room_named(folder: Path) -> Iterator[None]:
         raise NoRoom(
             str(folder), "the disk is full", "make room or set XGEN_HOME to a folder on another disk"
         ) from error
+
+
+@contextmanager
+def held_alone(lock: Path, where: str, what: str) -> Iterator[None]:
+    """Hold the file `lock` for this process; XgenError of `where` and `what` while another one holds it.
+
+    The system lets go of it when the process ends, however it ends. Windows has no such locks.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise XgenError(where, what, "wait until it has ended") from error
+        yield
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -228,6 +228,27 @@ def test_what_goes_wrong_in_a_worker_is_one_sentence_here(folder: Path) -> None:
     assert not (folder / "out").exists()
 
 
+def test_only_a_corpus_is_replaced(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "thesis.txt").write_text("the only copy")
+    with pytest.raises(XgenError, match="there is something that is no corpus"):
+        build_corpus(recipe(folder), places(folder), n_workers=1, quiet=True)
+    assert (folder / "out" / "thesis.txt").read_text() == "the only copy"
+    with pytest.raises(XgenError, match="there is something that is no corpus"):
+        build_corpus(recipe(folder), places(folder, "first.jsonl"), n_workers=1, quiet=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_a_second_build_in_one_folder_is_sent_away(folder: Path) -> None:
+    from xgen.files import held_alone
+
+    with (
+        held_alone(folder / "out.work" / "lock", "first", "first"),
+        pytest.raises(XgenError, match="another process builds it now"),
+    ):
+        build_corpus(recipe(folder), places(folder), n_workers=1, quiet=True)
+
+
 def test_a_model_that_is_not_pulled_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XGEN_HOME", str(folder / "home"))
     with pytest.raises(XgenError, match="smollm2: its tokenizer is not on disk"):

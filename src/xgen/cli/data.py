@@ -55,7 +55,7 @@ def build(
     from xgen.formats.folder import CHATML
 
     read = load_recipe(recipe)
-    folder = out or cache_folder() / "corpora" / read.name
+    folder = out.resolve() if out else cache_folder() / "corpora" / read.name  # "." has no name of its own
     places = Places(
         out=folder,
         work=folder.with_name(f"{folder.name}.work"),

@@ -14,10 +14,10 @@ from xgen.data.clean import read_documents, size_of
 from xgen.data.encode import Portion, held_out
 from xgen.data.recipe import TUNING_SETS, CorpusRecipe
 from xgen.data.select import REASONS, Candidates, Choice
-from xgen.data.shards import HELD, ShardWriter, write_corpus
+from xgen.data.shards import HELD, MANIFEST_FILE, ShardWriter, write_corpus
 from xgen.data.tally import Tally
 from xgen.data.tuning import read_tuning, whole_rejections
-from xgen.errors import XgenError
+from xgen.errors import BadCorpus, XgenError
 
 
 def write_folder(
@@ -48,9 +48,17 @@ def write_folder(
             write(portion, path, choice.reasons[count], held[count], writer, tally)
         if wrong := tally.fault():
             raise XgenError(str(out), f"the counts do not add up ({wrong})", "please report it")
+    require_replaceable(out)
     if out.exists():
         shutil.rmtree(out)
     draft.rename(out)
+
+
+def require_replaceable(out: Path) -> None:
+    """BadCorpus if something stands at `out` that is no corpus: a build would remove it."""
+    there = out.is_dir() and (any(out.iterdir()) and not (out / MANIFEST_FILE).is_file())
+    if there or (out.exists() and not out.is_dir()):
+        raise BadCorpus(str(out), "there is something that is no corpus", "choose another folder")
 
 
 def held_rows(recipe: CorpusRecipe, candidates: Candidates, choice: Choice) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from xgen.data import clean, sources
-from xgen.data.assemble import held_rows, write_folder
+from xgen.data.assemble import held_rows, require_replaceable, write_folder
 from xgen.data.clean import Rules, clean_unit
 from xgen.data.decontaminate import (
     Evaluations,
@@ -39,7 +39,7 @@ from xgen.data.select import Candidates, Choice, choose, load_candidates
 from xgen.data.tally import Tally
 from xgen.data.tuning import Manner, encode_tuning, template_of
 from xgen.errors import XgenError
-from xgen.files import model_folder, whole_file, write_whole
+from xgen.files import held_alone, model_folder, whole_file, write_whole
 from xgen.show import note, progress
 from xgen.text.tokenizer import TOKENIZER_FILE
 
@@ -84,9 +84,15 @@ def build_corpus(
     """Make the corpus folder `places.out` of a recipe; 0 workers: as many as this process may use cores.
 
     `manner` is how tuning sets are put, and needed where there are some. XgenError if a source cannot be
-    had or read, or the counts do not add up.
+    had or read, if the counts do not add up, if `places.out` is something else than a corpus, or while
+    another process builds there.
     """
-    n_workers = n_workers or _n_cores()
+    require_replaceable(places.out)
+    with held_alone(places.work / "lock", str(places.out), "another process builds it now"):
+        return _build(recipe, places, manner, n_workers or _n_cores(), quiet)
+
+
+def _build(recipe: CorpusRecipe, places: Places, manner: Manner | None, n_workers: int, quiet: bool) -> Built:
     built = Built()
     with (
         _timed(built, "download", quiet),
