@@ -11,11 +11,12 @@ from safetensors import safe_open
 
 from xgen import bundle as bundle_module
 from xgen.bundle import load, pull
-from xgen.cards import CARDS, Card, write_card
+from xgen.cards import ADAPTED, CARDS, Card, read_card, write_card
 from xgen.engine import machine
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.formats.adapter import load_adapter, save_adapter
+from xgen.files import shipped_adapter
+from xgen.formats.adapter import ADAPTER_FILE, load_adapter, save_adapter
 from xgen.formats.folder import load_weights, read_shape
 from xgen.model.int8 import ALIGNMENT
 from xgen.model.lora import Adapter, new_adapter
@@ -335,3 +336,50 @@ def test_an_adapter_is_no_model_and_must_be_there(tiny_folder: Path, adapter: Pa
         load(tiny_folder, **FP32, adapter=tiny_folder)
     with pytest.raises(BadModel, match="nowhere"):
         load(tiny_folder, **FP32, adapter="nowhere")
+
+
+def test_a_name_may_be_an_adapter_in_the_package(
+    fetched: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_module, "shipped_adapter", lambda name: None)
+    with pytest.raises(BadModel, match="its adapter is missing"):
+        load("reader", **FP32)
+    with pytest.raises(BadModel, match=r"an adapter of its own; name its model, qwen-0\.5b"):
+        load("reader", **FP32, adapter=home)
+    monkeypatch.setattr(bundle_module, "shipped_adapter", lambda name: own)
+    own = home / "own"
+    with pytest.raises(NotPulled, match="xgen pull qwen"):
+        load("reader", **FP32)
+    folder = pull("reader", quiet=True)
+    assert folder == home / "models" / "qwen-0.5b"
+    fresh = new_adapter(load("qwen-0.5b", **FP32).model, 2, 4.0, seed=0)
+    weights = {name: (a, torch.full_like(b, 0.03)) for name, (a, b) in fresh.weights.items()}
+    own.mkdir()
+    save_adapter(own, Adapter(2, 4.0, weights), CARDS["reader"], base="qwen-0.5b")
+    found, plain = load("reader", **FP32), load("qwen-0.5b", **FP32)
+    expected = load("qwen-0.5b", **FP32, adapter=own)
+    assert (found.folder, found.adapter, found.card) == (folder, own, expected.card)
+    assert found.identity == expected.identity != plain.identity
+    name = "layers.0.q.weight"
+    assert torch.equal(found.model.get_parameter(name), expected.model.get_parameter(name))
+    assert not torch.equal(found.model.get_parameter(name), plain.model.get_parameter(name))
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_adapters_in_the_package_are_small_and_what_their_cards_say(name: str) -> None:
+    folder = shipped_adapter(name)
+    assert folder is not None
+    assert read_card(folder) == CARDS[name]
+    assert CARDS[name].source == CARDS[ADAPTED[name]].source
+    assert json.loads((folder / ADAPTER_FILE).read_text())["base_model_name_or_path"] == ADAPTED[name]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 10e6
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", ADAPTED)
+def test_adapters_in_the_package_fit_their_models(name: str, pulled: Callable) -> None:
+    folder = shipped_adapter(name)
+    assert folder is not None
+    low = load_adapter(folder, read_shape(pulled(ADAPTED[name]) / "config.json"), ADAPTED[name])
+    assert low.n_parameters == 4_399_104
+    assert all(b.abs().max() > 0 for _, b in low.weights.values())

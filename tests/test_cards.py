@@ -38,12 +38,13 @@ def test_licences_say_what_may_be_sold() -> None:
         "qwen-1.5b": True,
         "smollm2": True,
         "nano": True,
+        "reader": True,
         "xgen-7b-4k-base": True,
         "xgen-7b-8k-base": True,
         "xgen-7b-8k-inst": False,
     }
     for entry in CARDS.values():
-        assert entry.commercial_use == (entry.licence == "Apache-2.0")
+        assert entry.commercial_use == (entry.licence in ("Apache-2.0", "CC-BY-SA-4.0"))
         assert entry.licence_source
     inst = CARDS["xgen-7b-8k-inst"]
     assert inst.licence == "research only"
@@ -55,7 +56,7 @@ def test_languages_and_windows() -> None:
     assert CARDS["smollm2"].languages == ("en",)
     assert {"zh", "en", "ar", "th", "vi"} <= set(CARDS["qwen-0.5b"].languages)
     windows = [entry.window_tokens for entry in CARDS.values()]
-    assert windows == [32_768, 32_768, 8192, 8192, 4096, 8192, 8192]
+    assert windows == [32_768, 32_768, 8192, 8192, 32_768, 4096, 8192, 8192]
     for entry in CARDS.values():
         assert sorted(set(entry.languages)) == list(entry.languages)
 

@@ -14,12 +14,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from xgen.cards import CARDS, Card, Source, adapted_card, card, read_card
+from xgen.cards import ADAPTED, CARDS, Card, Source, adapted_card, card, pulled_name, read_card
 from xgen.download import fetch
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.files import cache_folder, model_folder, shipped_file, whole_file
+from xgen.files import cache_folder, model_folder, shipped_adapter, shipped_file, whole_file
 from xgen.formats.adapter import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE, load_adapter
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
 from xgen.formats.gguf import convert
@@ -98,10 +98,11 @@ def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
     """Bring a known model into the cache folder, once, and return its folder; a second call is instant.
 
     The GGUF file (`from_file`, or the first place that has it; digest checked) is converted and
-    removed; a model that the package ships is expanded. A second process waits for the first. Raises
-    BadModel for an unknown name or a wrong file, NotPulled if no place has it, NoRoom if the disk is
-    full.
+    removed; a model that the package ships is expanded. Of a name that is an adapter in the package the
+    model that it changes is brought. A second process waits for the first. Raises BadModel for an unknown
+    name or a wrong file, NotPulled if no place has it, NoRoom if the disk is full.
     """
+    name = pulled_name(name)
     known = card(name)
     folder = model_folder(name)
     if folder.is_dir():
@@ -135,12 +136,13 @@ def load(
     `dtype` is "auto" (what the device computes fastest, on a CPU with 8-bit weights for passes of few
     rows where they pay), "bf16", "fp16" or "fp32" (that and nothing else). Weights in the stored type
     stay mapped to the file on a CPU. `adapter` is a PEFT folder, whose low-rank weights are added to the
-    model's in fp32. Raises NotPulled for a known model that is not on disk, BadModel for an unknown or
-    damaged one and for an adapter of another, XgenError for a device or type that is not there.
+    model's in fp32; a name of ADAPTED has its own. Raises NotPulled for a known model that is not on disk,
+    BadModel for an unknown or damaged one and for an adapter of another, XgenError for a device or type
+    that is not there.
     """
     started = Clock.now()
+    adapter = _adapter(str(name_or_folder), None if adapter is None else Path(adapter))
     folder = _find(name_or_folder)
-    adapter = None if adapter is None else Path(adapter)
     place = _device(device)
     choice = choice_for(place) if dtype == "auto" else Choice(_dtype(dtype), 0, {})
     shape = read_shape(folder / CONFIG_FILE)
@@ -189,6 +191,7 @@ def _find(name_or_folder: str | Path) -> Path:
             way_out = "name its model by --model and this folder by --adapter"
             raise BadModel(name, "it holds an adapter, which changes a model and is none", way_out)
         return Path(name)
+    name = pulled_name(name)
     known = card(name)
     folder = model_folder(name)
     if folder.is_dir():
@@ -197,6 +200,17 @@ def _find(name_or_folder: str | Path) -> Path:
         return pull(name, quiet=True)
     _source(known)
     raise NotPulled(name, "it is not on this disk yet", f"run `xgen pull {name}`")
+
+
+def _adapter(name: str, given: Path | None) -> Path | None:
+    """The folder of the adapter that changes the model `name`: its own in the package, or the one given."""
+    if name not in ADAPTED:
+        return given
+    if given is not None:
+        raise BadModel(name, "it has an adapter of its own", f"name its model, {ADAPTED[name]}")
+    if (folder := shipped_adapter(name)) is None:
+        raise BadModel(name, "its adapter is missing from the package", "install the package again")
+    return folder
 
 
 @contextmanager

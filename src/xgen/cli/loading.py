@@ -4,15 +4,15 @@ import sys
 from pathlib import Path
 
 import xgen
-from xgen.cards import CARDS, Card, card, read_card
+from xgen.cards import CARDS, Card, card, pulled_name, read_card
 from xgen.errors import NotPulled
 from xgen.files import model_folder, shipped_file
 from xgen.show import note, screen
 
 
 def is_on_disk(name: str) -> bool:
-    """True if the model `name` has been pulled."""
-    return model_folder(name).is_dir()
+    """True if the model `name` has been pulled, or what it adapts."""
+    return model_folder(pulled_name(name)).is_dir()
 
 
 def require_model(name_or_folder: str, offline: bool) -> tuple[Path, Card]:
@@ -28,7 +28,7 @@ def require_model(name_or_folder: str, offline: bool) -> tuple[Path, Card]:
         return xgen.pull(wanted.name, quiet=True), wanted
     if not is_on_disk(wanted.name) and not _offer(wanted, offline):
         raise NotPulled(wanted.name, "this model is not on disk", way_to(wanted))
-    return model_folder(wanted.name), wanted
+    return model_folder(pulled_name(wanted.name)), wanted
 
 
 def way_to(wanted: Card) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xgen.cards import CARDS, Card, card
+from xgen.cards import CARDS, Card, card, pulled_name
 from xgen.cli.loading import is_on_disk, megabytes
 from xgen.cli.options import Json
 from xgen.cli.printing import print_table, print_text
@@ -51,7 +51,7 @@ def _row(one: Card) -> list[str]:
 
 
 def _in_full(one: Card) -> str:
-    folder = str(model_folder(one.name)) if is_on_disk(one.name) else "no"
+    folder = str(model_folder(pulled_name(one.name))) if is_on_disk(one.name) else "no"
     facts = {
         "name": f"{one.name} ({one.title})",
         "licence": one.licence,
@@ -69,6 +69,8 @@ def _in_full(one: Card) -> str:
         facts["file"] = "cannot be pulled"
     else:
         facts["file"] = f"{one.source.file}, {megabytes(one.source.n_bytes)}, SHA-256 {one.source.sha256}"
+    if (base := pulled_name(one.name)) != one.name:
+        facts["adapts"] = f"{base}, by an adapter in the package"
     width = max(map(len, facts)) + 2
     return "\n".join(f"{key + ':':<{width}}{value}" for key, value in facts.items())
 

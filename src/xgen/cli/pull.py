@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import xgen
-from xgen.cards import card
+from xgen.cards import card, pulled_name
 from xgen.cli.loading import is_on_disk
 from xgen.cli.options import Json
 from xgen.errors import BadModel
@@ -34,7 +34,9 @@ def pull(
         raise BadModel(str(from_file), what, "name a GGUF file, or leave --from out")
     # Looked up here first, since importing what pulls takes seconds.
     here = is_on_disk(wanted.name)
-    folder = model_folder(wanted.name) if here else xgen.pull(wanted.name, from_file, quiet=as_json)
+    folder = (
+        model_folder(pulled_name(wanted.name)) if here else xgen.pull(wanted.name, from_file, quiet=as_json)
+    )
     if here and from_file is not None:
         note(f"{wanted.name} is on disk already; {from_file} was not used.")
     if as_json:
