@@ -2,16 +2,20 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from xgen.errors import BadRecipe
 from xgen.train import loop
 from xgen.train.parallel import World
 from xgen.train.recipe import recipe_from
+from xgen.train.start import begin, shape_of
 
 from .conftest import begin_job, metrics_of
 
@@ -45,17 +49,20 @@ leave_world(world)
 """
 
 
-def two_processes(corpus, table, out: Path) -> None:
+def start_two(corpus, table, out: Path) -> list[subprocess.Popen[str]]:
     root = str(Path(__file__).parents[2])
     words = [sys.executable, "-c", SCRIPT, root, str(corpus.folder), json.dumps(table), str(out)]
     out.mkdir(exist_ok=True)
     common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
     common["MASTER_PORT"] = str(20_000 + os.getpid() % 20_000)
-    processes = [
+    return [
         subprocess.Popen(words, env={**common, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    for process in processes:
+
+
+def two_processes(corpus, table, out: Path) -> None:
+    for process in start_two(corpus, table, out):
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors[-3000:]
 
@@ -88,3 +95,28 @@ def test_every_row_of_a_step_is_read_by_one_process() -> None:
     for size in (1, 2, 3, 4):
         shares = [list(World(rank, size, torch.device("cpu")).share(range(12, 24))) for rank in range(size)]
         assert sorted(index for share in shares for index in share) == list(range(12, 24))
+
+
+def test_a_stop_that_one_process_hears_of_stops_both_after_the_same_step(
+    corpus, recipe_table, tmp_path
+) -> None:
+    table = recipe_table()
+    table["stage"] = [table["stage"][0] | {"tokens": 400_000, "max_epochs": 1000.0}]
+    out = tmp_path / "two"
+    processes = start_two(corpus, table, out)
+    until = time.monotonic() + 60
+    while not (out / "metrics.jsonl").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors[-3000:]
+    steps = len(metrics_of(out))
+    assert 0 < steps < 400_000 // 256
+    assert (out / f"checkpoint-{steps:08d}").is_dir()
+
+
+def test_rows_that_cannot_be_shared_evenly_are_refused(corpus, recipe_table) -> None:
+    recipe = recipe_from(recipe_table(), "recipe")
+    with pytest.raises(BadRecipe, match=r"the 4 rows of a step of stage short .* by 3 processes"):
+        begin(recipe, shape_of(recipe, corpus.vocab_size), World(0, 3, torch.device("cpu")))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xgen.data.ledger import trace
+from xgen.data.ledger import RUN_FILE, trace
 from xgen.data.plan import StagePlan
 from xgen.data.shards import MANIFEST_FILE, Corpus
 from xgen.files import sha256_of, write_whole
@@ -27,7 +27,7 @@ from xgen.train.schedule import learning_rates
 from xgen.train.state import Place, restore_newest, save_checkpoint, truncate_metrics
 from xgen.train.step import METRICS, Training, step
 
-METRICS_FILE, SKIPPED_FILE, RUN_FILE = "metrics.jsonl", "skipped.jsonl", "run.json"
+METRICS_FILE, SKIPPED_FILE = "metrics.jsonl", "skipped.jsonl"
 
 Evaluate = Callable[[Training, Stage], dict[str, Any]]
 
@@ -66,11 +66,14 @@ class Job:
 def train(job: Job, run: Training, evaluate: Evaluate | None = None) -> bool:
     """Bring `run` from where its folder left it to the end of its last stage; True if it got there.
 
-    False if it was asked to stop (Ctrl-C, SIGTERM): the step was finished and a checkpoint written.
+    False if it was asked to stop (Ctrl-C, SIGTERM): the step was finished and a checkpoint written; several
+    processes finish the steps up to the next line of the log.
     `evaluate` is called at the end of each stage; what it returns goes to held_out.jsonl.
     """
     job.out.mkdir(parents=True, exist_ok=True)
     place = restore_newest(run, job.out, job.identity) or Place(0, 0, 0)
+    if place.step and job.world.is_first:
+        note(f"{place.step:,} of {job.total_steps:,} steps were done before")
     log = Log(job, place)
     with _asked_to_stop() as stopped:
         for index in range(place.stage, len(job.plans)):
@@ -104,12 +107,14 @@ def _stage(job: Job, run: Training, place: Place, log: "Log", stopped: Callable[
         metrics = step(run, rows.batches, rows.n_trained, rates, job.world)
         place = Place(place.step + 1, place.stage, index + 1)
         log.add(place, metrics, rows)
-        if place.step % recipe.log_steps == 0 or index + 1 == n_steps:
+        is_told = place.step % recipe.log_steps == 0 or index + 1 == n_steps
+        if is_told:
             log.flush()
         if place.step % recipe.checkpoint_steps == 0 and index + 1 < n_steps:
             log.flush()
             _save(job, run, place)
-        if stopped():
+        # Processes must stop after the same step; they ask one another where the host waits anyway.
+        if (is_told or job.world.size == 1) and job.world.any(stopped()):
             break
     return place
 

@@ -30,6 +30,10 @@ class World:
         """The rows of a step that this process reads: every `size`-th, so that none is read twice."""
         return rows[self.rank :: self.size]
 
+    def any(self, said: bool) -> bool:
+        """Whether one of the processes says so; all must ask, and each waits for the others."""
+        return bool(self.sum(torch.tensor(float(said), device=self.device))) if self.size > 1 else said
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:

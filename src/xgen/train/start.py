@@ -3,18 +3,21 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xgen.cards import CARD_FILE, UNKNOWN_LICENCE, Card, read_card, write_card
+from xgen.data.ledger import RUN_FILE
 from xgen.data.shards import Corpus
-from xgen.errors import BadRecipe
+from xgen.errors import BadRecipe, XgenError
 from xgen.files import model_folder, whole_folder
 from xgen.formats.adapter import save_adapter
 from xgen.formats.folder import (
     CHATML,
     CONFIG_FILE,
+    INDEX_FILE,
     load_weights,
     read_json,
     read_shape,
@@ -38,7 +41,7 @@ INITIAL_SPREAD = 0.02
 """Standard deviation of fresh weights (GPT-2; Radford et al. 2019), less for what adds to the stream."""
 
 END_OF_TURN = "<|im_end|>"
-TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILE, GENERATION_FILE = "tokenizer.json", "generation_config.json"
 
 
 def shape_of(recipe: Recipe, vocab_size: int | None) -> Shape:
@@ -73,7 +76,15 @@ def base_folder(recipe: Recipe) -> Path:
 
 
 def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
-    """A run before its first step: fresh weights, or the base's; shared out among processes."""
+    """A run before its first step: fresh weights, or the base's; shared out among processes.
+
+    BadRecipe if the rows of a step cannot be shared out evenly: who has fewer would leave the others waiting.
+    """
+    for stage in recipe.stages:
+        if recipe.rows_per_step(stage) % world.size:
+            what = f"the {recipe.rows_per_step(stage)} rows of a step of stage {stage.name} are not shared"
+            way_out = "take another number of processes, or another tokens_per_step"
+            raise BadRecipe(recipe.name, f"{what} evenly by {world.size} processes", way_out)
     model = Transformer(shape, attend_packed)
     if recipe.base:
         model.load_state_dict(load_weights(base_folder(recipe), shape), strict=True)
@@ -118,6 +129,13 @@ def initialise(model: Transformer, seed: int) -> None:
             nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
 
 
+def require_own(out: Path) -> None:
+    """XgenError if `out` holds a model or an adapter that no run there has made: the end would replace it."""
+    for name in ("model", "adapter"):
+        if (out / name).exists() and not (out / RUN_FILE).is_file():
+            raise XgenError(str(out / name), "it is not of a run in this folder", "name another --out")
+
+
 def write_outcome(
     recipe: Recipe, shape: Shape, corpus: Corpus, masters: dict[str, Tensor], out: Path
 ) -> Path:
@@ -154,24 +172,29 @@ def _write_model(
     """An ordinary model folder (bf16): weights, configuration, tokenizer, template, card."""
     if recipe.base:
         for path in base_folder(recipe).iterdir():
-            if path.suffix in (".json", ".jinja") and path.name not in (CARD_FILE, CONFIG_FILE):
+            if path.suffix in (".json", ".jinja") and path.name not in (CARD_FILE, CONFIG_FILE, INDEX_FILE):
                 shutil.copyfile(path, draft / path.name)
     else:
         shutil.copyfile(corpus.folder / TOKENIZER_FILE, draft / TOKENIZER_FILE)
         named = {token["content"]: token["id"] for token in read_json(draft / TOKENIZER_FILE)["added_tokens"]}
         _write_settings(draft, shape, corpus.eot_id, named)
-    end_ids = read_json(draft / "generation_config.json")["eos_token_id"]
-    write_config(draft, shape, eos_token_id=end_ids)
+    write_config(draft, shape, **_ends(draft, base_folder(recipe) if recipe.base else draft))
     write_card(card_of(recipe, shape, corpus), draft)
     write_weights(draft, shape, masters.__getitem__)
+
+
+def _ends(draft: Path, base: Path) -> dict[str, Any]:
+    """What ends a reply: as generation_config.json says, else the base's config.json."""
+    for path in (draft / GENERATION_FILE, base / CONFIG_FILE):
+        if path.is_file() and (ids := read_json(path).get("eos_token_id")) is not None:
+            return {"eos_token_id": ids}
+    return {}
 
 
 def _write_settings(folder: Path, shape: Shape, eot_id: int, named: dict[str, int]) -> None:
     end_id = named.get(END_OF_TURN, eot_id)
     texts = {index: text for text, index in named.items()}
-    write_json(
-        folder / "generation_config.json", {"eos_token_id": sorted({end_id, eot_id}), "pad_token_id": eot_id}
-    )
+    write_json(folder / GENERATION_FILE, {"eos_token_id": sorted({end_id, eot_id}), "pad_token_id": eot_id})
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": shape.max_seq_len,
