@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from xgen.bundle import load
+from xgen.files import held_alone
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,3 +138,35 @@ def test_a_dry_run_says_what_xgen_7b_takes(home: Path, run_xgen) -> None:
     assert told["memory_per_rank"]["8"]["state"] == 20 * told["parameters"] // 8
     assert sum(one["tokens"] for one in told["stages"][:4]) == 1_484_520_000_000
     assert "xgen-7b" in run_xgen("train", str(ROOT / "recipes" / "xgen-7b.toml"), "--dry-run").out
+
+
+def test_a_folder_that_is_not_the_runs_own_is_left_alone(recipes: Path, run_xgen) -> None:
+    assert run_xgen("data", "build", "corpus.toml").code == 0
+    Path("other/model").mkdir(parents=True)
+    Path("other/model/config.json").write_text("{}")
+    ended = run_xgen("train", "recipe.toml", "--out", "other", "--device", "cpu")
+    assert (ended.code, "it is not of a run in this folder" in ended.err) == (2, True)
+    assert Path("other/model/config.json").read_text() == "{}"
+
+    with held_alone(Path("run/.lock"), "run", "held"):
+        ended = run_xgen("train", "recipe.toml", "--out", "run", "--device", "cpu")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "another process trains in it now" in ended.err
+
+
+def test_a_base_may_be_in_shards_and_say_its_ends_in_its_configuration(recipes: Path, run_xgen) -> None:
+    assert run_xgen("data", "build", "corpus.toml").code == 0
+    assert run_xgen("train", "recipe.toml", "--out", "run", "--device", "cpu").code == 0
+    base = Path("run/model").rename("base")
+    ends = json.loads((base / "generation_config.json").read_text())["eos_token_id"]
+    (base / "generation_config.json").unlink()
+    (base / "model.safetensors").rename(base / "only.safetensors")
+    index = {"weight_map": {"model.norm.weight": "only.safetensors"}}
+    (base / "model.safetensors.index.json").write_text(json.dumps(index))
+    table, _, stages = RECIPE.partition("[model]")
+    stages = stages[stages.index("[[stage]]") :]
+    Path("tune.toml").write_text(table + 'base = "base"\n' + stages)
+    ended = run_xgen("train", "tune.toml", "--out", "tuned", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert json.loads(Path("tuned/model/config.json").read_text())["eos_token_id"] == ends
+    assert load(Path("tuned/model"), device="cpu").end_ids == frozenset(ends)

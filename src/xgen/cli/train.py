@@ -1,6 +1,8 @@
 """`xgen train`: a recipe becomes a model folder; the same command goes on where it was stopped."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +13,7 @@ from xgen.cli.extras import require_extra
 from xgen.cli.options import Device, Json
 from xgen.cli.printing import print_table, print_text
 from xgen.errors import BadCorpus, XgenError
-from xgen.files import cache_folder
+from xgen.files import cache_folder, held_alone
 from xgen.show import note, print_json
 
 if TYPE_CHECKING:
@@ -52,7 +54,11 @@ def train(
         return
     if out is None:
         raise XgenError("--out", "a run needs a folder", "add --out DIR, or --dry-run to see what it takes")
-    _run(read, corpus_folder(read.corpus, corpus), out, device, as_json)
+    folder = corpus_folder(read.corpus, corpus)
+    # Of the processes that torchrun starts for one run, the first writes.
+    is_first = os.environ.get("RANK", "0") == "0"
+    with _own(out) if is_first else nullcontext():
+        _run(read, folder, out, device, as_json)
 
 
 def corpus_folder(name: str, given: Path | None) -> Path:
@@ -62,6 +68,16 @@ def corpus_folder(name: str, given: Path | None) -> Path:
         way_out = f"xgen data build recipes/corpus-{name}.toml, or name its folder with --corpus"
         raise BadCorpus(str(folder), "there is no corpus", way_out)
     return folder
+
+
+@contextmanager
+def _own(out: Path) -> Iterator[None]:
+    """Hold the folder of a run for this process; XgenError if it is not for us to write in."""
+    from xgen.train.start import require_own
+
+    require_own(out)
+    with held_alone(out / ".lock", str(out), "another process trains in it now"):
+        yield
 
 
 def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) -> None:

@@ -161,6 +161,13 @@ class _Adapter(_Table):
     alpha: _Positive
 
 
+class _Card(_Table):
+    title: str | None = None
+    licence: str | None = None
+    licence_source: str | None = None
+    commercial_use: Literal["yes", "no"] | None = None
+
+
 class _Recipe(_Table):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     corpus: Annotated[str, Field(min_length=1)]
@@ -176,7 +183,7 @@ class _Recipe(_Table):
     held_out_tokens: Annotated[int, Field(ge=0)] = 65_536
     optimizer: _Optimizer = _Optimizer()
     stage: Annotated[tuple[_Stage, ...], Field(min_length=1)]
-    card: dict[str, str] = {}
+    card: _Card = _Card()
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -237,5 +244,5 @@ def recipe_from(table: dict[str, Any], where: str) -> Recipe:
         held_out_tokens=read.held_out_tokens,
         optimizer=Optimizer(**read.optimizer.model_dump()),
         stages=stages,
-        card=dict(read.card),
+        card=read.card.model_dump(exclude_none=True),
     )
