@@ -55,6 +55,12 @@ def test_a_recipe_is_read_into_frozen_values(tmp_path: Path) -> None:
         ("[128, 512]", "[512, 128]", "source two groups: value error, contexts must rise"),
         ('set = "prose"', 'set = "prose"\nfolder = "/"', "folder is not a key of a recipe"),
         ("[caps]", "[caps", "it is not TOML"),
+        (
+            'set = "prose"',
+            'set = "prose"\nlanguage = "C++"',
+            "the language 'C++' is not one word of small letters",
+        ),
+        ("vocab_size = 400", "vocab_size = 400, sample_mb = 0", "sample_mb = 0.0 is no text to learn"),
         *(
             ("nikola==8.3.3", package, f"source one: the package {package!r} is not NAME or NAME==VERSION")
             for package in ("--pre", "/tmp/a", "./a", "a/b", "a @ git+https://h/a", "https://h/a.tar.gz", "")

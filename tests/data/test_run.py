@@ -132,6 +132,16 @@ def test_every_document_is_kept_or_has_its_reason(folder: Path) -> None:
             assert "Copyright" not in text
 
 
+def test_code_whose_language_can_name_no_set_is_rejected(folder: Path) -> None:
+    record = json.loads((folder / "code.jsonl").read_text().splitlines()[0])
+    named = [record | {"id": name, "language": name} for name in ("C++", "../x")]
+    (folder / "code.jsonl").write_text(lines([*named, record]))
+    both = replace(recipe(folder), source=(source(folder, "first"), source(folder, "code", "code", "")))
+    built = build_corpus(both, places(folder), n_workers=1, quiet=True)
+    gone = [entry.language for entry in built.tally.entries() if entry.reason == "no_language_of_code"]
+    assert gone == ["", "../x", "C++"]
+
+
 def test_law_counts_do_not_depend_on_the_order_of_sources(folder: Path) -> None:
     whole = recipe(folder, caps=Caps(text_mb=0.02))
     turned = replace(whole, source=whole.source[::-1])

@@ -32,7 +32,7 @@ from xgen.data.filters.language import foreign, languages_of, main_language
 from xgen.data.filters.licence_texts import header_end, is_licence, licence_paragraphs
 from xgen.data.filters.paragraphs import lines_of, paragraphs_of
 from xgen.data.filters.prose import Prose
-from xgen.data.recipe import CODE, TUNING_SETS, SourceSpec
+from xgen.data.recipe import CODE, LANGUAGE, TUNING_SETS, SourceSpec
 from xgen.data.tally import Tally
 from xgen.files import whole_folder, write_whole
 from xgen.text.tokenizer import replace_surrogates
@@ -164,6 +164,8 @@ class Cleaner:
         return self._reject(document, fault) if fault else self._known(document, prose, pieces)
 
     def _clean_code(self, document: Document) -> Clean | None:
+        if not LANGUAGE.fullmatch(document.language):
+            return self._reject(document, "no_language_of_code")
         start, end = header_end(document.text)
         text = document.text[:start] + document.text[end:]
         document = self._shorten(document, "licence_text", text)

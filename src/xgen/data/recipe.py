@@ -25,6 +25,7 @@ TUNING_SETS = frozenset({"chat", "group"})  # conversations: never filtered as p
 _WAY_OUT = "see the recipes that come with xgen for how one is written"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SET = re.compile(r"[a-z]+")
+LANGUAGE = re.compile(r"[a-z0-9_+-]+")  # a word that the name of a set can end with: py, c++
 # Clients take options, folders and addresses too, and pip runs the code of what it finds there.
 _PACKAGE = re.compile(r"(?:@[\w.-]+/)?[A-Za-z0-9][\w.+-]*(?:==[A-Za-z0-9][\w.+:~-]*)?", re.ASCII)
 
@@ -181,6 +182,8 @@ def _fault(recipe: CorpusRecipe) -> str | None:
     for spec in recipe.source:
         if not _SET.fullmatch(spec.set):
             return f"source {spec.name}: the set {spec.set!r} is not one word of a-z"
+        if spec.language and not LANGUAGE.fullmatch(spec.language):
+            return f"source {spec.name}: the language {spec.language!r} is not one word of small letters"
         if strange := [package for package in spec.packages if not _PACKAGE.fullmatch(package)]:
             return f"source {spec.name}: the package {strange[0]!r} is not NAME or NAME==VERSION"
     shares = {"held_out_share": recipe.held_out_share, **recipe.caps.set_share}
@@ -188,6 +191,8 @@ def _fault(recipe: CorpusRecipe) -> str | None:
         if not 0 <= share <= 1:
             return f"{name} = {share} is not a share between 0 and 1"
     learned = recipe.tokenizer
+    if isinstance(learned, TokenizerSpec) and not learned.sample_mb > 0:
+        return f"sample_mb = {learned.sample_mb} is no text to learn a tokenizer from"
     if isinstance(learned, TokenizerSpec) and learned.vocab_size < MIN_VOCAB_SIZE:
         return (
             f"a vocabulary of {learned.vocab_size} is smaller than {MIN_VOCAB_SIZE}, the bytes and the marks"

@@ -350,7 +350,7 @@ def _open_set(folder: Path, name: str, entry: dict[str, Any], dtype: np.dtype[An
         trained = np.memmap(paths["trained"], np.uint8, "r").view(np.ndarray)
         parts = _read_parts(paths["parts"], starts)
     ids = np.memmap(paths["ids"], dtype, "r").view(np.ndarray)  # slices of a memmap cost five times as much
-    return TokenSet(name, ids, starts, entry["n_bytes"], folder, trained, parts)
+    return TokenSet(name, ids, starts, int(entry["n_bytes"]), folder, trained, parts)
 
 
 def _read_parts(path: Path, starts: NDArray[np.int64]) -> NDArray[np.int32]:

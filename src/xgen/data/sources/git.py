@@ -17,6 +17,7 @@ from xgen.data.licences import identifier, licence_of
 from xgen.data.recipe import SourceSpec
 from xgen.data.sources.objects import BadRepository, Blob, contents, fetch_commit, files_of, has_commit
 from xgen.errors import BadDocument
+from xgen.show import note
 
 MAX_FILE = 32 << 20  # bytes; the largest novel measured has 5 MB
 _ADDRESS = re.compile(r"(?:(?:https|file|git)://|/)[^\s]*?([^/\s:]+)/([^/\s]+?)(?:\.git)?/?")
@@ -33,7 +34,7 @@ def download(spec: SourceSpec, downloads: Path, mirror: Path | None, quiet: bool
     """
     if _found(spec, downloads, mirror) is None:
         if not quiet:
-            print(f"{spec.name}: fetching {spec.url} at {spec.commit[:12]}", flush=True)
+            note(f"{spec.name}: fetching {spec.url} at {spec.commit[:12]}")
         fetch_commit(spec.url, spec.commit, _own(spec, downloads))
 
 
