@@ -170,3 +170,20 @@ def test_a_base_may_be_in_shards_and_say_its_ends_in_its_configuration(recipes: 
     assert ended.code == 0, ended.err
     assert json.loads(Path("tuned/model/config.json").read_text())["eos_token_id"] == ends
     assert load(Path("tuned/model"), device="cpu").end_ids == frozenset(ends)
+
+
+def test_what_the_machine_or_the_base_cannot_do_is_said_before_the_run(
+    recipes: Path, run_xgen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    assert run_xgen("data", "build", "corpus.toml").code == 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    ended = run_xgen("train", "recipe.toml", "--out", "run", "--device", "cuda")
+    assert (ended.code, "this machine has none" in ended.err) == (2, True)
+    assert run_xgen("train", "recipe.toml", "--out", "run", "--device", "cpu").code == 0
+    table, stages = RECIPE[: RECIPE.index("[model]")], RECIPE[RECIPE.index("[[stage]]") :]
+    longer = (table + 'base = "run/model"\n' + stages).replace("= 512", "= 1024")
+    Path("longer.toml").write_text(longer)
+    ended = run_xgen("train", "longer.toml", "--out", "longer", "--device", "cpu")
+    assert (ended.code, "rows of 1,024 tokens and its base a window of 512" in ended.err) == (2, True)

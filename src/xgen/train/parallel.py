@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xgen.errors import XgenError
+
 
 @dataclass(frozen=True)
 class World:
@@ -44,7 +46,10 @@ def join_world(device: str) -> World:
     """The world that `torchrun` set up by its environment variables, or a world of one.
 
     `device` is "auto", "cpu" or "cuda"; each process of one machine takes the GPU of its local rank.
+    XgenError for "cuda" where there is none.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise XgenError("device 'cuda'", "this machine has none, or torch does not see it", "use cpu")
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     on_gpu = device != "cpu" and torch.cuda.is_available()

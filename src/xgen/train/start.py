@@ -47,7 +47,8 @@ TOKENIZER_FILE, GENERATION_FILE = "tokenizer.json", "generation_config.json"
 def shape_of(recipe: Recipe, vocab_size: int | None) -> Shape:
     """The shape that the recipe trains, the vocabulary's rows filled up from that of the corpus.
 
-    `vocab_size` is None where there is no corpus yet. Raises BadRecipe for a vocabulary that does not fit.
+    `vocab_size` is None where there is no corpus yet. Raises BadRecipe for a vocabulary or a length
+    that does not fit.
     """
     if recipe.base:
         shape = read_shape(base_folder(recipe) / CONFIG_FILE)
@@ -60,6 +61,9 @@ def shape_of(recipe: Recipe, vocab_size: int | None) -> Shape:
         assert recipe.shape is not None  # the recipe has a base or a shape
         rows = -(-vocab_size // VOCABULARY_STEP) * VOCABULARY_STEP
         shape = dataclasses.replace(recipe.shape, vocab_size=rows)
+    if recipe.longest > shape.max_seq_len:
+        what = f"a stage has rows of {recipe.longest:,} tokens and its base a window of {shape.max_seq_len:,}"
+        raise BadRecipe(recipe.name, what, "shorten the stage, or take another base")
     if vocab_size is not None and vocab_size > shape.vocab_size:
         what = f"the corpus has {vocab_size:,} ids and the model {shape.vocab_size:,} rows"
         raise BadRecipe(recipe.name, what, "build the corpus with the tokenizer of the model")

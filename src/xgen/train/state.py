@@ -6,6 +6,7 @@ the plan and the step's number.
 """
 
 import json
+import os
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -50,6 +51,8 @@ def save_checkpoint(run: Training, place: Place, out: Path, identity: str, world
     if world.is_first and not folder.exists():
         with whole_folder(folder) as draft:
             save_file(tensors, draft / TENSORS_FILE)
+            with (draft / TENSORS_FILE).open("rb+") as file:
+                os.fsync(file.fileno())  # else the folder's new name may outlive a power cut, and this not
             table = {"identity": identity, **asdict(place)}
             write_whole(draft / PLACE_FILE, json.dumps(table, indent=2).encode() + b"\n")
     if world.is_first:
