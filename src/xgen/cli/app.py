@@ -57,13 +57,20 @@ def main() -> NoReturn:
     except BrokenPipeError:
         # Whoever read our output has left (`xgen read ... | head`): not worth a word. What is still
         # buffered goes nowhere, or Python would complain while it closes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(1)
     except XgenError as error:
         _end(str(error))
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _drop_output()  # or Python tries it once more while it closes, and ends with a code of its own
         _end(_sentence(error))
     sys.exit(0)
+
+
+def _drop_output() -> None:
+    """Let what is still buffered for standard output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> None:
