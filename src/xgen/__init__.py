@@ -37,14 +37,15 @@ def load(
     return Reader(load_bundle(name_or_folder, device=device, dtype=dtype, adapter=adapter))
 
 
-def open(path: str | Path) -> Document:
+def open(path: str | Path, keep: bool = True) -> Document:
     """Open a document (PDF, HTML, DOCX, Markdown, plain text; "-" is standard input).
 
-    Raises BadDocument with one sentence if it cannot be read as text.
+    What a PDF, DOCX or HTML file says stays in the cache folder for the next time, for its owner alone,
+    unless `keep` is False. Raises BadDocument with one sentence if it cannot be read as text.
     """
     from xgen.text.extract import open_document
 
-    return open_document(str(path))
+    return open_document(str(path), keep)
 
 
 def pull(name: str, from_file: str | Path | None = None, quiet: bool = False) -> Path:

@@ -273,6 +273,23 @@ def _model(
     return model.requires_grad_(False).eval()
 
 
+def int8_folder() -> Path:
+    """Where the 8-bit copies of weights are."""
+    return cache_folder() / "int8"
+
+
+def int8_copies() -> list[tuple[str, int]]:
+    """(model, bytes) of each 8-bit copy of weights; the model is "" where the file does not say it."""
+    found = []
+    for path in sorted(int8_folder().glob("*.safetensors")):
+        model = ""
+        with suppress(SafetensorError, OSError), safe_open(path, framework="np") as file:
+            model = (file.metadata() or {}).get("model", "")
+        with suppress(OSError):  # another process has just replaced it
+            found.append((model, path.stat().st_size))
+    return found
+
+
 def _int8_weights(folder: Path, adapter: Path | None, model: Transformer) -> dict[str, torch.Tensor]:
     """The 8-bit copies of the weights, mapped from the cache folder; made and kept there at first.
 
@@ -280,7 +297,7 @@ def _int8_weights(folder: Path, adapter: Path | None, model: Transformer) -> dic
     """
     places = [str(place.resolve()) for place in (folder, adapter) if place is not None]
     name = hashlib.sha256("\n".join(places).encode()).hexdigest()
-    path = cache_folder() / "int8" / f"{name}.safetensors"
+    path = int8_folder() / f"{name}.safetensors"
     of = f"{INT8_FORM} {weights_identity(folder, adapter)}"
     with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
         if (file.metadata() or {}).get("of") == of:
@@ -288,17 +305,17 @@ def _int8_weights(folder: Path, adapter: Path | None, model: Transformer) -> dic
     made = int8_weights(model)
     # a disk that is full or not ours costs a second or two at each start
     with suppress(SafetensorError, OSError, XgenError), whole_file(path) as draft:
-        _save_aligned(made, draft, of)
+        _save_aligned(made, draft, {"of": of, "model": " + ".join(Path(place).name for place in places)})
     return made
 
 
-def _save_aligned(tensors: dict[str, torch.Tensor], path: Path, of: str) -> None:
+def _save_aligned(tensors: dict[str, torch.Tensor], path: Path, said: dict[str, str]) -> None:
     """Save so that the mapped tensors begin at multiples of ALIGNMENT, as their sizes are such multiples.
 
     The library ends its header at a multiple of 8; eight more characters in it make the other half.
     """
     for padding in ("", " " * (ALIGNMENT // 2)):
-        save_file(tensors, path, {"of": of, "padding": padding})
+        save_file(tensors, path, {**said, "padding": padding})
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
         if (8 + header_bytes) % ALIGNMENT == 0:

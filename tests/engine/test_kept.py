@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xgen import shelf
 from xgen.engine import kept
 from xgen.engine.cache import Cache
 from xgen.errors import NoRoom
@@ -72,9 +73,9 @@ def test_what_was_never_kept_is_not_there() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 def test_it_is_for_its_owner_alone(home: Path) -> None:
     put("k", cache_of(4))
-    (path,) = kept.folder().iterdir()
+    (path,) = shelf.folder().iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(kept.folder().stat().st_mode) == 0o700
+    assert stat.S_IMODE(shelf.folder().stat().st_mode) == 0o700
 
 
 def bytes_changed(data: bytes, at: int) -> bytes:
@@ -85,7 +86,7 @@ def bytes_changed(data: bytes, at: int) -> bytes:
 @given(share=st.floats(0, 0.9999), cut=st.booleans())
 def test_law_a_damaged_file_is_noticed_and_removed(share: float, cut: bool) -> None:
     put("k", cache_of(9))
-    (path,) = kept.folder().glob("*.safetensors")
+    (path,) = shelf.folder().glob("*.safetensors")
     data = path.read_bytes()
     at = int(share * len(data))
     header = 8 + int.from_bytes(data[:8], "little")
@@ -116,7 +117,7 @@ def test_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XGEN_CACHE_GB", str(3.5 * size / 1e9))
     for number, key in enumerate("abc"):
         put(key, cache_of(400))
-        os.utime(kept.folder() / f"{key}.safetensors", (number, number))
+        os.utime(shelf.folder() / f"{key}.safetensors", (number, number))
     assert kept.recall("a", cache_of(1, 420))
     put("d", cache_of(400))
     assert {each.path.stem for each in kept.entries()} == {"a", "c", "d"}
@@ -132,16 +133,16 @@ def test_what_is_larger_than_the_limit_is_not_kept(monkeypatch: pytest.MonkeyPat
 
 def test_a_lowered_limit_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
     put("k", cache_of(10))
-    kept.trim()
+    shelf.trim()
     assert kept.entries()
     monkeypatch.setenv("XGEN_CACHE_GB", "0")
-    kept.trim()
+    shelf.trim()
     assert kept.entries() == []
 
 
 def test_what_killed_processes_left_is_removed_after_an_hour() -> None:
     put("k", cache_of(4))
-    old, fresh = kept.folder() / ".k.old", kept.folder() / ".k.fresh"
+    old, fresh = shelf.folder() / ".k.old", shelf.folder() / ".k.fresh"
     for path in (old, fresh):
         path.write_bytes(b"half")
     os.utime(old, (1, 1))
@@ -152,7 +153,7 @@ def test_what_killed_processes_left_is_removed_after_an_hour() -> None:
 @pytest.mark.parametrize("said", [{"documents": "no list"}, {"tokens": "many"}, {"model": None}])
 def test_damaged_words_about_a_document_cost_no_other(said: dict[str, str | None]) -> None:
     put("k", cache_of(4))
-    (path,) = kept.folder().glob("*.safetensors")
+    (path,) = shelf.folder().glob("*.safetensors")
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     header["__metadata__"] |= said
@@ -173,19 +174,19 @@ def test_a_full_disk_leaves_nothing_half_written(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(kept, "save_file", full)
     with pytest.raises(NoRoom, match="the disk is full"):
         put("k", cache_of(4))
-    assert list(kept.folder().iterdir()) == []
+    assert list(shelf.folder().iterdir()) == []
 
 
 def test_they_are_listed_and_cleared(home: Path) -> None:
     put("k", cache_of(7))
-    (kept.folder() / ".draft").write_bytes(b"of a process that was killed")
-    (kept.folder() / "bad.safetensors").write_bytes(json.dumps({}).encode())
+    (shelf.folder() / ".draft").write_bytes(b"of a process that was killed")
+    (shelf.folder() / "bad.safetensors").write_bytes(json.dumps({}).encode())
     listed = {each.path.stem: each for each in kept.entries()}
     assert set(listed) == {"k", "bad"}
     assert (listed["k"].model, listed["k"].documents, listed["k"].n_tokens) == ("tiny", ("a.txt",), 7)
     assert (listed["bad"].model, listed["bad"].n_tokens) == ("", 0)
-    assert kept.clear() == sum(each.n_bytes for each in listed.values()) + len(
+    assert shelf.clear() == sum(each.n_bytes for each in listed.values()) + len(
         b"of a process that was killed"
     )
-    assert list(kept.folder().iterdir()) == []
-    assert kept.clear() == 0
+    assert list(shelf.folder().iterdir()) == []
+    assert shelf.clear() == 0

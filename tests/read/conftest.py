@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from xgen import shelf
 from xgen.bundle import Bundle, load
-from xgen.engine import kept
 from xgen.formats.gguf import convert
 from xgen.read import free, trust
 from xgen.read.reader import Reader
@@ -53,5 +53,5 @@ def says(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]
 @pytest.fixture(autouse=True)
 def documents_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own for the documents that a test keeps."""
-    monkeypatch.setattr(kept, "folder", lambda: tmp_path / "documents")
+    monkeypatch.setattr(shelf, "folder", lambda: tmp_path / "documents")
     return tmp_path / "documents"

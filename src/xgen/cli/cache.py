@@ -1,7 +1,7 @@
-"""`xgen cache`: the documents that stay read on the disk: shown, located, cleared."""
+"""`xgen cache`: what stays on the disk of documents that were read: shown, located, cleared."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,55 +9,102 @@ from xgen.cli.options import Json
 from xgen.cli.printing import print_table, print_text
 from xgen.show import print_json
 
+if TYPE_CHECKING:
+    from xgen.engine.kept import Kept
+    from xgen.text.kept import KeptText
+
 
 def cache(
     *,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all kept documents; models stay.")] = False,
+    clear: Annotated[
+        bool,
+        typer.Option(
+            "--clear",
+            help="Remove all kept documents and texts; models, 8-bit copies of their weights, corpora and "
+            "downloads stay.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is kept of documents that were read whole, so that asking again starts at once.
+    """Show what is kept of documents, so that asking again starts at once.
 
-    It holds their content, in files that only you can read. The least recently used go first when
-    there is more than XGEN_CACHE_GB (2 unless it is set; 0 keeps nothing).
+    Texts of PDF, DOCX and HTML files, and the keys and values of what was read whole. Both hold what the
+    documents say, in files that only you can read. The least recently used go first when there is more
+    than XGEN_CACHE_GB (2 unless it is set; 0 keeps nothing).
+
+    The 8-bit copies of weights in the cache folder are named too; they hold nothing of any document.
     """
+    from xgen import shelf
+    from xgen.bundle import int8_copies, int8_folder
     from xgen.engine import kept
+    from xgen.text import kept as kept_texts
 
-    removed = kept.clear() if clear else 0
-    found = kept.entries()
-    total = sum(entry.n_bytes for entry in found)
+    removed = shelf.clear() if clear else 0
+    documents, texts, copies = kept.entries(), kept_texts.entries(), int8_copies()
+    total = sum(entry.n_bytes for entry in documents) + sum(entry.n_bytes for entry in texts)
     if as_json:
         print_json(
             {
-                "folder": str(kept.folder()),
-                "limit_bytes": kept.limit_bytes(),
+                "folder": str(shelf.folder()),
+                "limit_bytes": shelf.limit_bytes(),
                 "total_bytes": total,
                 "removed_bytes": removed,
                 "documents": [
-                    {
-                        "file": str(entry.path),
-                        "model": entry.model,
-                        "documents": list(entry.documents),
-                        "tokens": entry.n_tokens,
-                        "bytes": entry.n_bytes,
-                        "used": datetime.fromtimestamp(entry.used).astimezone().isoformat(timespec="seconds"),
-                    }
-                    for entry in found
+                    {"model": entry.model, "documents": list(entry.documents), "tokens": entry.n_tokens}
+                    | _file(entry)
+                    for entry in documents
                 ],
+                "texts": [
+                    {"document": entry.document, "characters": entry.n_characters} | _file(entry)
+                    for entry in texts
+                ],
+                "int8_folder": str(int8_folder()),
+                "int8": [{"model": model, "bytes": n_bytes} for model, n_bytes in copies],
             }
         )
         return
     if clear:
-        print_text(f"{removed / 1e6:,.0f} MB removed.")
+        print_text(f"{_size(removed)} removed.")
+    _print_kept(documents, texts)
+    print_text(f"{total / 1e6:,.0f} of {shelf.limit_bytes() / 1e6:,.0f} MB in {shelf.folder()}")
+    if copies:
+        named = ", ".join(f"{model or 'a model'} {_size(n_bytes)}" for model, n_bytes in copies)
+        print_text(f"Beside them, 8-bit copies of weights in {int8_folder()}: {named}")
+
+
+def _print_kept(documents: "list[Kept]", texts: "list[KeptText]") -> None:
     rows = [
-        [
-            f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}",
-            entry.model or "damaged",
-            f"{entry.n_tokens:,}",
-            f"{entry.n_bytes / 1e6:,.0f} MB",
-            ", ".join(entry.documents),
-        ]
-        for entry in found
+        (each.used, f"as {each.model} read it", f"{each.n_tokens:,} tokens", each.n_bytes, each.documents)
+        for each in documents
+        if each.model
     ]
+    rows += [
+        (each.used, "text", f"{each.n_characters:,} characters", each.n_bytes, (each.document,))
+        for each in texts
+        if each.document
+    ]
+    rows += [(each.used, "damaged", "", each.n_bytes, ()) for each in documents if not each.model]
+    rows += [(each.used, "damaged", "", each.n_bytes, ()) for each in texts if not each.document]
     if rows:
-        print_table(["last used", "model", "tokens", "size", "documents"], rows)
-    print_text(f"{total / 1e6:,.0f} of {kept.limit_bytes() / 1e6:,.0f} MB in {kept.folder()}")
+        print_table(
+            ["last used", "what", "length", "size", "documents"],
+            [
+                [
+                    f"{datetime.fromtimestamp(used):%Y-%m-%d %H:%M}",
+                    what,
+                    length,
+                    _size(n_bytes),
+                    ", ".join(names),
+                ]
+                for used, what, length, n_bytes, names in sorted(rows, reverse=True)
+            ],
+        )
+
+
+def _file(entry: "Kept | KeptText") -> dict[str, Any]:
+    used = datetime.fromtimestamp(entry.used).astimezone().isoformat(timespec="seconds")
+    return {"file": str(entry.path), "bytes": entry.n_bytes, "used": used}
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.0f} MB" if n_bytes >= 500_000 else f"{n_bytes / 1e3:,.0f} kB"

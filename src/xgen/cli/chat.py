@@ -9,7 +9,7 @@ import typer
 import xgen
 from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
-from xgen.cli.options import DEFAULT_MODEL, Adapter, Device, Dtype, Model, Offline
+from xgen.cli.options import DEFAULT_MODEL, Adapter, Device, Dtype, Model, NoCache, Offline
 from xgen.cli.printing import harmless
 from xgen.errors import XgenError
 from xgen.show import note
@@ -41,6 +41,7 @@ def chat(
     ] = 0,
     model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
+    no_cache: NoCache = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     offline: Offline = False,
@@ -55,7 +56,7 @@ def chat(
         raise XgenError("--temperature", f"{temperature} is out of range", "use 0, or 0.01 to 100")
     if not 0 <= seed < 2**63:
         raise XgenError("--seed", f"{seed} is out of range", "use 0 or a number of at most 18 digits")
-    documents = open_named(files) if files else []
+    documents = open_named(files, keep=not no_cache) if files else []
     _, card = require_model(model, offline)
     warn_of_languages(documents, card)
     reader = xgen.load(model, device=device, dtype=dtype, adapter=adapter)
@@ -65,7 +66,7 @@ def chat(
         note(HELP)
     for line in _turns(at_terminal):
         try:
-            if not _take(line.strip(), conversation):
+            if not _take(line.strip(), conversation, keep=not no_cache):
                 return
         except XgenError as error:
             if not at_terminal:
@@ -85,8 +86,8 @@ def _turns(at_terminal: bool) -> Iterator[str]:
             return
 
 
-def _take(line: str, conversation: "Chat") -> bool:
-    """Take one turn or one command; False ends the conversation."""
+def _take(line: str, conversation: "Chat", keep: bool) -> bool:
+    """Take one turn or one command; False ends the conversation. `keep` as in `open_named`."""
     command, _, rest = line.partition(" ")
     match command:
         case "":
@@ -99,7 +100,7 @@ def _take(line: str, conversation: "Chat") -> bool:
             conversation.reset()
             note("Turns and documents are forgotten.")
         case "/file":
-            _add_file(rest.strip(), conversation)
+            _add_file(rest.strip(), conversation, keep)
         case _ if command.startswith("/"):
             raise XgenError(command, "there is no such command", HELP.rstrip("."))
         case _:
@@ -111,9 +112,9 @@ def _take(line: str, conversation: "Chat") -> bool:
     return True
 
 
-def _add_file(path: str, conversation: "Chat") -> None:
+def _add_file(path: str, conversation: "Chat", keep: bool) -> None:
     if not path:
         raise XgenError("/file", "no file is named", "write /file PATH")
-    for document in open_named([path]):
+    for document in open_named([path], keep):
         conversation.add(document)
         note(f"{document.path} is part of the conversation now.")

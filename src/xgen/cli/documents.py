@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from xgen.text.document import Document
 
 
-def open_named(patterns: Sequence[str]) -> "list[Document]":
-    """Open files, folders, globs and "-"; name on stderr what a folder or a glob held and was skipped."""
+def open_named(patterns: Sequence[str], keep: bool) -> "list[Document]":
+    """Open files, folders, globs and "-"; name on stderr what a folder or a glob held and was skipped.
+
+    With `keep` extracted texts stay on the disk for the next time (text/kept.py).
+    """
     from xgen.text.extract import open_documents
 
-    documents, skipped = open_documents(patterns)
+    documents, skipped = open_documents(patterns, keep)
     for sentence in skipped:
         note(f"skipped {sentence}")
     return documents

@@ -37,6 +37,12 @@ Dtype = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never touch the network; refuse if the model is not on disk.")
 ]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache", help="Keep nothing of the documents on the disk, use nothing kept (`xgen cache`)."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for scripts.")]
 
 DEFAULT_MODEL = DEFAULT

@@ -10,7 +10,7 @@ import typer
 import xgen
 from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
-from xgen.cli.options import DEFAULT_MODEL, Adapter, Device, Dtype, Files, Json, Model, Offline
+from xgen.cli.options import DEFAULT_MODEL, Adapter, Device, Dtype, Files, Json, Model, NoCache, Offline
 from xgen.cli.printing import print_text
 from xgen.errors import XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS
@@ -50,9 +50,7 @@ def read(
     max_answer_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="The longest free answer, in tokens.")
     ] = MAX_ANSWER_TOKENS,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Keep nothing of what was read on the disk (`xgen cache`).")
-    ] = False,
+    no_cache: NoCache = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     offline: Offline = False,
@@ -65,7 +63,7 @@ def read(
     """
     if not ask:
         _refuse_without_question(quote=quote or None, read=how, window=window)
-    documents = open_named(files)
+    documents = open_named(files, keep=not no_cache)
     _, card = require_model(model, offline)
     warn_of_languages(documents, card)
     reader = xgen.load(model, device=device, dtype=dtype, adapter=adapter)

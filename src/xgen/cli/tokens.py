@@ -8,7 +8,7 @@ import typer
 
 from xgen.cli.documents import open_named
 from xgen.cli.loading import require_model
-from xgen.cli.options import DEFAULT_MODEL, Json, Model, Offline
+from xgen.cli.options import DEFAULT_MODEL, Json, Model, NoCache, Offline
 from xgen.cli.printing import print_table, print_text
 from xgen.errors import XgenError
 from xgen.show import note, print_json
@@ -29,6 +29,7 @@ def tokens(
         ),
     ] = None,
     model: Model = DEFAULT_MODEL,
+    no_cache: NoCache = False,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
@@ -37,17 +38,17 @@ def tokens(
     Says which of them fit the model's window. With --text: prints what was extracted from a file.
     """
     if text is not None:
-        _print_extracted(text)
+        _print_extracted(text, keep=not no_cache)
     elif files:
-        _print_counts(_counts(files, model, offline), as_json)
+        _print_counts(_counts(files, model, offline, keep=not no_cache), as_json)
     else:
         raise XgenError("tokens", "no file is named", "name files to count, or one with --text")
 
 
-def _print_extracted(path: str) -> None:
+def _print_extracted(path: str, keep: bool) -> None:
     from xgen.text.extract import open_document
 
-    document = open_document(path)
+    document = open_document(path, keep)
     for dropped in document.dropped:
         note(f"{document.path}: {dropped}")
     # Bytes, so that no line end is translated on the way.
@@ -55,8 +56,8 @@ def _print_extracted(path: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _counts(files: list[str], model: str, offline: bool) -> dict[str, Any]:
-    documents = open_named(files)
+def _counts(files: list[str], model: str, offline: bool, keep: bool) -> dict[str, Any]:
+    documents = open_named(files, keep)
     folder, card = require_model(model, offline)
     from xgen.read.window import BESIDE_TOKENS, window_for
     from xgen.text.tokenizer import Tokenizer

@@ -13,6 +13,7 @@ from functools import cached_property
 
 from torch import Tensor
 
+from xgen import shelf
 from xgen.bundle import Bundle
 from xgen.engine import kept
 from xgen.engine.cache import Cache, Rows
@@ -139,7 +140,7 @@ class Asker:
         if self.whole is None:
             return False
         text = self.sources.text[self.whole.start : self.whole.end]
-        if not self.keep or self.whole.n_tokens < KEPT_FROM_TOKENS or not kept.limit_bytes():
+        if not self.keep or self.whole.n_tokens < KEPT_FROM_TOKENS or not shelf.limit_bytes():
             self._read(text)
             return False
         ids = document_ids(self.bundle, text)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from xgen import shelf
 from xgen.bundle import Bundle
-from xgen.engine import kept
 from xgen.errors import TooLong, XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS, Answer, DocumentReport, Reading, Summary
 from xgen.read.ask import MAX_QUESTION_TOKENS, SPARE_TOKENS, Asker, beside_document
@@ -88,7 +88,7 @@ class Reader:
         XgenError for no document, an empty question or a number out of range.
         """
         _require_sound(documents, questions, max_answer_tokens)
-        kept.trim()
+        shelf.trim()
         timing: dict[str, float] = {}
         with _timed(timing, "text"):
             prepared = self.prepare(

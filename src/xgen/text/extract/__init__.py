@@ -21,18 +21,23 @@ READABLE_SUFFIXES = {".pdf", ".docx"} | _HTML_SUFFIXES | _TEXT_SUFFIXES  # what 
 _WAY_OUT = "name a PDF, HTML, DOCX, Markdown or text file"
 
 
-def open_document(path: str | Path) -> Document:
+Extract = Callable[[bytes, str], Document]
+
+
+def open_document(path: str | Path, keep: bool = False) -> Document:
     """The document of one file, or of standard input for "-".
 
-    The first bytes decide the format, the suffix where they cannot. Raises BadDocument, in one
-    sentence, for a file that is missing, a folder, empty, binary, too large, broken or encrypted.
+    The first bytes decide the format, the suffix where they cannot. With `keep` what a PDF, DOCX or
+    HTML file says stays on the disk, and is not extracted again while its bytes are the same
+    (text/kept.py). Raises BadDocument, in one sentence, for a file that is missing, a folder, empty,
+    binary, too large, broken or encrypted.
     """
     name = str(path)
     try:
         if name == "-":
-            return _document(sys.stdin.buffer, name, "")
+            return _document(sys.stdin.buffer, name, "", keep)
         with Path(path).open("rb") as file:
-            return _document(file, name, Path(path).suffix.lower())
+            return _document(file, name, Path(path).suffix.lower(), keep)
     except FileNotFoundError:
         raise BadDocument(name, "there is no such file", "check the name") from None
     except IsADirectoryError:
@@ -44,12 +49,13 @@ def open_document(path: str | Path) -> Document:
         raise BadDocument(name, f"it cannot be read ({reason.lower()})", "check its rights") from None
 
 
-def open_documents(patterns: Sequence[str]) -> tuple[list[Document], list[str]]:
+def open_documents(patterns: Sequence[str], keep: bool = False) -> tuple[list[Document], list[str]]:
     """The documents of files, folders (with all below them), glob patterns and "-", and what was skipped.
 
     A file that is named must be readable, else BadDocument. What a folder or a pattern turns up and
     cannot be read is skipped; the second list names each in a sentence, hidden files and folders too.
-    Sorted by path within a folder or pattern; a file found twice is opened once.
+    Sorted by path within a folder or pattern; a file found twice is opened once. `keep` as in
+    `open_document`.
     """
     documents: dict[str, Document] = {}
     skipped: list[str] = []
@@ -59,14 +65,14 @@ def open_documents(patterns: Sequence[str]) -> tuple[list[Document], list[str]]:
         path = Path(pattern)
         if pattern == "-" or path.is_file() or not (path.is_dir() or glob.has_magic(pattern)):
             if _key(pattern) not in documents:
-                documents[_key(pattern)] = open_document(pattern)
+                documents[_key(pattern)] = open_document(pattern, keep)
             continue
         n_readable = 0
         for name, obstacle in _search(pattern):
             fault = obstacle
             if not fault and _key(name) not in documents:
                 try:
-                    documents[_key(name)] = open_document(name)
+                    documents[_key(name)] = open_document(name, keep)
                 except BadDocument as error:
                     fault = error.what
             if fault:
@@ -115,7 +121,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, str]]:
             yield str(entry), ""
 
 
-def _document(file: BinaryIO, name: str, suffix: str) -> Document:
+def _document(file: BinaryIO, name: str, suffix: str, keep: bool) -> Document:
     head = file.read(1024)
     extract, limit = _format_of(head, suffix)
     size = len(head) + _bytes_left(file)
@@ -126,6 +132,10 @@ def _document(file: BinaryIO, name: str, suffix: str) -> Document:
         raise _too_large(name, f"more than {limit >> 20} MB", limit)
     if not data:
         raise BadDocument(name, "it is empty", "name a file with text in it")
+    if keep and extract.__module__ != f"{__name__}.plain":  # plain text is decoded as fast as found again
+        from xgen.text.kept import extracted_once
+
+        return extracted_once(extract, data, name)
     return extract(data, name)
 
 
@@ -142,7 +152,7 @@ def _too_large(name: str, size: str, limit: int) -> BadDocument:
     return BadDocument(name, f"it has {size}, and {limit >> 20} MB are read at most", "cut it into parts")
 
 
-def _format_of(head: bytes, suffix: str) -> tuple[Callable[[bytes, str], Document], int]:
+def _format_of(head: bytes, suffix: str) -> tuple[Extract, int]:
     """The extractor and the most bytes it is given: by the first bytes, then by the suffix."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"%pdf-") or suffix == ".pdf":

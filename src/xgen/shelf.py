@@ -1,0 +1,118 @@
+"""What stays on the disk of documents that were read: one folder under one limit.
+
+Two kinds lie here: keys and values of what was read whole (engine/kept.py) and texts that were extracted
+(text/kept.py). Both hold what the documents say: the files are for their owner alone (0600). Where there
+are more bytes than the limit, the least recently used go first.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from xgen.errors import XgenError
+from xgen.files import cache_folder, whole_file
+
+WHOLE = ".safetensors"
+TEXT = ".text"
+
+LIMIT_BYTES = 2_000_000_000
+"""Of all files together, unless XGEN_CACHE_GB says otherwise."""
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A file on the shelf: its bytes, and when it was used last (seconds since 1970)."""
+
+    path: Path
+    n_bytes: int
+    used: float
+
+
+def folder() -> Path:
+    """Where the files are."""
+    return cache_folder() / "documents"
+
+
+def limit_bytes() -> int:
+    """What all files may take together; XGEN_CACHE_GB=0 keeps none.
+
+    Raises XgenError if XGEN_CACHE_GB is no number of gigabytes.
+    """
+    said = os.environ.get("XGEN_CACHE_GB", "")
+    if not said:
+        return LIMIT_BYTES
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", said):
+        raise XgenError("XGEN_CACHE_GB", f"{said!r} is no number of gigabytes", "set it to 2, 0.5 or 0")
+    return round(float(said) * 1e9)
+
+
+def path_of(key: str, kind: str) -> Path:
+    """The file of `key`; `kind` is WHOLE or TEXT."""
+    return folder() / f"{key}{kind}"
+
+
+@contextmanager
+def shelved(path: Path, n_bytes: int) -> Iterator[Path]:
+    """Make room for `n_bytes` and yield a draft that becomes `path` if the block succeeds.
+
+    Raises OSError or NoRoom where the disk is not to be written or full; nothing half-written stays.
+    """
+    _make_room(limit_bytes() - n_bytes)
+    folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with whole_file(path, mode=0o600) as draft:
+        yield draft
+
+
+def used(path: Path) -> None:
+    """Say that a file was used just now."""
+    with suppress(OSError):  # removed meanwhile, or not ours: the order of removal suffers, nothing else
+        os.utime(path)
+
+
+def drop(path: Path) -> None:
+    """Remove a file that is of no use."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def files() -> list[Shelved]:
+    """All files of both kinds, the last used first."""
+    found = []
+    for path in [*folder().glob(f"*{WHOLE}"), *folder().glob(f"*{TEXT}")]:
+        with suppress(OSError):  # another process has just removed it
+            stat = path.stat()
+            found.append(Shelved(path, stat.st_size, stat.st_mtime))
+    return sorted(found, key=lambda file: -file.used)
+
+
+def clear() -> int:
+    """Remove all files of both kinds, half-written ones of killed processes too; returns how many bytes."""
+    removed = 0
+    for path in [*(file.path for file in files()), *folder().glob(".*")]:
+        with suppress(FileNotFoundError):  # another process was faster
+            n_bytes = path.stat().st_size
+            path.unlink()
+            removed += n_bytes
+    return removed
+
+
+def trim() -> None:
+    """Remove what is over the limit, which may have been lowered since."""
+    _make_room(limit_bytes())
+
+
+def _make_room(limit: int) -> None:
+    """Remove the least recently used until at most `limit` bytes are left, and drafts an hour old."""
+    for draft in folder().glob(".*"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > 3600:
+                draft.unlink()
+    total = 0
+    for file in files():
+        total += file.n_bytes
+        if total > limit:
+            drop(file.path)
