@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import typer
@@ -70,7 +71,8 @@ def main() -> NoReturn:
 
 def _drop_output() -> None:
     """Let what is still buffered for standard output go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(io.UnsupportedOperation):  # whoever runs us within Python may have put a text in its place
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> None:
