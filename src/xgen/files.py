@@ -147,6 +147,22 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def replace_folder(new: Path, folder: Path) -> None:
+    """Rename `new` to `folder`; one that is there stays until then, and goes after."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def forget_drafts(folder: Path) -> None:
+    """Remove what processes that were killed left of `folder`; only for who alone may write it."""
+    for draft in folder.parent.glob(f".{glob.escape(folder.name)}.{'[0-9a-f]' * 32}"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 def _draft_of(path: Path) -> Path:
     """A hidden name beside `path` that nobody else uses."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")

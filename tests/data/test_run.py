@@ -248,6 +248,17 @@ def test_only_a_corpus_is_replaced(folder: Path) -> None:
         build_corpus(recipe(folder), places(folder, "first.jsonl"), n_workers=1, quiet=True)
 
 
+def test_what_a_killed_build_left_of_the_corpus_goes(folder: Path) -> None:
+    left = folder / f"..out.new.{'0a' * 16}"
+    left.mkdir()
+    (left / "prose.en.ids").write_bytes(b"half")
+    for _ in range(2):
+        build_corpus(recipe(folder), places(folder), n_workers=1, quiet=True)
+    assert not left.exists()
+    assert sorted(path.name for path in folder.glob(".*")) == []
+    assert open_corpus(folder / "out", check=True).sets
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
 def test_a_second_build_in_one_folder_is_sent_away(folder: Path) -> None:
     from xgen.files import held_alone

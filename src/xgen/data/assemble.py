@@ -18,6 +18,7 @@ from xgen.data.shards import HELD, MANIFEST_FILE, ShardWriter, write_corpus
 from xgen.data.tally import Tally
 from xgen.data.tuning import read_tuning, whole_rejections
 from xgen.errors import BadCorpus, XgenError
+from xgen.files import forget_drafts, replace_folder
 
 
 def write_folder(
@@ -41,6 +42,7 @@ def write_folder(
     starts = np.searchsorted(candidates.units, np.arange(len(portions)))
     draft = out.with_name(f".{out.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
+    forget_drafts(draft)
     with write_corpus(draft, recipe.name, tokenizer, as_read) as writer:
         for start, portion, path in zip(starts.tolist(), portions, encoded, strict=True):
             write = _write_tuning if portion.set in TUNING_SETS else _write_texts
@@ -49,9 +51,7 @@ def write_folder(
         if wrong := tally.fault():
             raise XgenError(str(out), f"the counts do not add up ({wrong})", "please report it")
     require_replaceable(out)
-    if out.exists():
-        shutil.rmtree(out)
-    draft.rename(out)
+    replace_folder(draft, out)
 
 
 def require_replaceable(out: Path) -> None:

@@ -12,7 +12,7 @@ from xgen.cards import CARD_FILE, UNKNOWN_LICENCE, Card, read_card, write_card
 from xgen.data.ledger import RUN_FILE
 from xgen.data.shards import Corpus
 from xgen.errors import BadRecipe, XgenError
-from xgen.files import model_folder, whole_folder
+from xgen.files import forget_drafts, model_folder, replace_folder, whole_folder
 from xgen.formats.adapter import save_adapter
 from xgen.formats.folder import (
     CHATML,
@@ -148,19 +148,16 @@ def write_outcome(
     `masters` are the trained weights, fp32, by our names.
     """
     folder = out / ("adapter" if recipe.adapter else "model")
-    new, old = (folder.with_name(f"{folder.name}.{age}") for age in ("new", "old"))
+    new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
+    forget_drafts(new)
     with whole_folder(new) as draft:
         if recipe.adapter:
             card = card_of(recipe, shape, corpus)
             save_adapter(draft, _trained_adapter(recipe.adapter, masters), card, str(recipe.base))
         else:
             _write_model(recipe, shape, corpus, masters, draft)
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(new, folder)
     return folder
 
 

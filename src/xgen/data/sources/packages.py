@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from xgen.data.document import Document, Rejected
 from xgen.data.extract import code_language, extract
@@ -14,8 +14,6 @@ from xgen.data.licences import is_open
 from xgen.data.recipe import CODE, SourceSpec
 from xgen.data.sources.archives import Member, unpacked
 from xgen.errors import BadDocument, XgenError
-
-PACKINGS = (".gz", ".dz", ".bz2", ".xz", ".zst")
 
 # ISO 639-1 codes that name a folder or the end of a file's name. Left out are those that mean something
 # else at least as often (is, no, io, os, ps, tk, ...), unless we learn that language.
@@ -155,11 +153,6 @@ def file_documents(
         yield Rejected(spec.name, name, tongue, "no_text", "")
     for part, text in texts:
         yield Document(text, spec.name, name + part, licence, tongue)
-
-
-def without_packing(path: str) -> str:
-    """A path without the suffix of a compressed file."""
-    return path.rpartition(".")[0] if PurePosixPath(path).suffix in PACKINGS else path
 
 
 def _licence_fault(licence: str) -> str:
