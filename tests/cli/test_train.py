@@ -127,6 +127,12 @@ def test_mistakes_are_one_sentence(recipes: Path, run_xgen) -> None:
     assert "add --out DIR" in run_xgen("train", "recipe.toml").err
     assert "there is no such file" in run_xgen("train", "none.toml", "--out", "run").err
     assert "it holds no metrics of a run" in run_xgen("plot", "texts").err
+    Path("odd").mkdir()
+    for metrics, run in (("5", "{}"), ("{}", '{"tokens_per_step": 2}'), ('{"step": 1}', "[")):
+        Path("odd/metrics.jsonl").write_text(metrics)
+        Path("odd/run.json").write_text(run)
+        ended = run_xgen("plot", "odd")
+        assert (ended.code, "not those of a run" in ended.err) == (2, True)
 
 
 def test_a_dry_run_says_what_xgen_7b_takes(home: Path, run_xgen) -> None:

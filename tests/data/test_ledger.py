@@ -162,3 +162,11 @@ def test_a_run_that_cannot_be_traced_is_one_sentence(tmp_path: Path, corpus: Cor
     write_run(tmp_path / "run", corpus, corpus_sha256="0" * 64)
     with pytest.raises(BadCorpus, match="not the corpus that"):
         open_run(run)
+
+
+@pytest.mark.parametrize("other", [{"tokens_per_step": 100}, {"tokens_per_step": "x"}, {"seed": -1}])
+def test_numbers_that_no_run_has_are_one_sentence(
+    corpus: Corpus, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    with pytest.raises(BadRecipe, match="no plan can be made of it"):
+        open_run(write_run(tmp_path / "run", corpus, **other))

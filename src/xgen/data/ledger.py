@@ -178,4 +178,8 @@ def open_run(run: Path, corpus_folder: Path | None = None) -> tuple[Corpus, tupl
     corpus = open_corpus(folder, check=True)
     if digest and sha256_of(folder / MANIFEST_FILE) != digest:
         raise BadCorpus(str(folder), f"it is not the corpus that {run} read", "name that one with --corpus")
-    return corpus, plan_run(corpus, stages, seed, tokens_per_step)
+    try:
+        return corpus, plan_run(corpus, stages, seed, tokens_per_step)
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        what = f"no plan can be made of it ({type(error).__name__}: {error})"
+        raise BadRecipe(str(path), what, "name a folder that `xgen train` wrote") from error

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xgen.data.ledger import RUN_FILE
 from xgen.errors import XgenError
 from xgen.files import whole_file
 
@@ -11,20 +12,24 @@ FILE = "run.svg"
 
 
 def plot_run(folder: Path) -> Path:
-    """Draw the run in `folder` into run.svg there; XgenError if nothing was written down yet."""
+    """Draw the run in `folder` into run.svg there; XgenError if it holds none, or a damaged one."""
     steps = _lines(folder / "metrics.jsonl")
     if not steps:
         raise XgenError(str(folder), "it holds no metrics of a run", "name the --out of an `xgen train`")
     scores = _lines(folder / "held_out.jsonl")
-    run = json.loads((folder / "run.json").read_bytes())
 
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 11), layout="constrained")
     loss, positions, languages = figure.subplots(3, 1)
-    _loss(loss, steps, run["tokens_per_step"])
-    _positions(positions, scores)
-    _languages(languages, scores)
+    try:
+        run = json.loads((folder / RUN_FILE).read_bytes())
+        _loss(loss, steps, run["tokens_per_step"])
+        _positions(positions, scores)
+        _languages(languages, scores)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"its files are damaged or not those of a run ({type(error).__name__}: {error})"
+        raise XgenError(str(folder), what, "name the --out of an `xgen train`") from error
     path = folder / FILE
     with whole_file(path) as draft:
         figure.savefig(draft, format="svg")
