@@ -60,6 +60,8 @@ def test_a_recipe_is_read_into_frozen_values(tmp_path: Path) -> None:
             'set = "prose"\nlanguage = "C++"',
             "the language 'C++' is not one word of small letters",
         ),
+        ("text_mb = 3", "text_mb = nan", "text_mb = nan is no size"),
+        ("text_mb = 3", "language_mb = { de = -1 }", "de = -1.0 is no size"),
         ("vocab_size = 400", "vocab_size = 400, sample_mb = 0", "sample_mb = 0.0 is no text to learn"),
         *(
             ("nikola==8.3.3", package, f"source one: the package {package!r} is not NAME or NAME==VERSION")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from xgen.errors import XgenError
 from xgen.train import loop
@@ -159,6 +160,17 @@ def test_a_damaged_checkpoint_is_named(corpus, recipe_table, tmp_path) -> None:
     job, run = begin_job(corpus, recipe_from(recipe_table(), "recipe"), tmp_path)
     with pytest.raises(XgenError, match=r"checkpoint-\d+: the checkpoint is damaged"):
         loop.train(job, run)
+
+
+def test_a_full_disk_is_one_sentence(corpus, recipe_table, tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("xgen.train.state.save_file", full)
+    job, run = begin_job(corpus, recipe_from(recipe_table(), "recipe"), tmp_path)
+    with pytest.raises(XgenError, match=r"no checkpoint can be written .*No space left"):
+        loop.train(job, run)
+    assert not [*tmp_path.glob("*checkpoint*")]
 
 
 SCRIPT = """

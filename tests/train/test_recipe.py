@@ -32,6 +32,9 @@ def test_every_stage_takes_the_same_tokens_a_step(recipe_table) -> None:
         ({"stage": []}, "stage"),
         ({"name": "../up"}, "name"),
         ({"dtype": "int8"}, "dtype"),
+        ({"optimizer": {"clip": float("inf")}}, "optimizer.clip: Input should be a finite number"),
+        ({"seed": 1 << 63}, "seed"),
+        ({"card": {"titel": "x"}}, "card.titel"),
     ],
 )
 def test_a_mistake_is_named_in_one_sentence(recipe_table, fields, words) -> None:

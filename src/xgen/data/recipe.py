@@ -190,6 +190,11 @@ def _fault(recipe: CorpusRecipe) -> str | None:
     for name, share in shares.items():
         if not 0 <= share <= 1:
             return f"{name} = {share} is not a share between 0 and 1"
+    caps = recipe.caps
+    sizes = {"text_mb": caps.text_mb, "code_mb": caps.code_mb, "package_mb": caps.package_mb}
+    for name, size in {**sizes, **caps.language_mb, "temperature": caps.temperature}.items():
+        if size is not None and not 0 <= size < float("inf"):
+            return f"{name} = {size} is no size"
     learned = recipe.tokenizer
     if isinstance(learned, TokenizerSpec) and not learned.sample_mb > 0:
         return f"sample_mb = {learned.sample_mb} is no text to learn a tokenizer from"

@@ -98,7 +98,7 @@ class Recipe:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 _Count = Annotated[int, Field(gt=0)]
@@ -171,7 +171,7 @@ class _Card(_Table):
 class _Recipe(_Table):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     corpus: Annotated[str, Field(min_length=1)]
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     base: str | None = None
     model: _Shape | None = None
     adapter: _Adapter | None = None

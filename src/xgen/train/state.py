@@ -44,13 +44,18 @@ def save_checkpoint(run: Training, place: Place, out: Path, identity: str, world
     """Write checkpoint-STEP below `out`, then remove older ones than the KEPT newest.
 
     Called by every process, for each holds a part; the first one writes. `identity` tells runs apart that
-    must not be mixed. Killed at any moment, the folder is either whole or not there. Raises NoRoom.
+    must not be mixed. Killed at any moment, the folder is either whole or not there. Raises XgenError for a
+    disk that is full.
     """
     tensors = _tensors(run)
     folder = out / f"checkpoint-{place.step:08d}"
     if world.is_first and not folder.exists():
         with whole_folder(folder) as draft:
-            save_file(tensors, draft / TENSORS_FILE)
+            try:
+                save_file(tensors, draft / TENSORS_FILE)
+            except SafetensorError as error:  # what the library makes of a full disk
+                way_out = "make room and give the same command again"
+                raise XgenError(str(out), f"no checkpoint can be written ({error})", way_out) from error
             with (draft / TENSORS_FILE).open("rb+") as file:
                 os.fsync(file.fileno())  # else the folder's new name may outlive a power cut, and this not
             table = {"identity": identity, **asdict(place)}
