@@ -216,6 +216,7 @@ def test_an_older_commit_can_be_had(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "commit", "says"),
     [
+        ("https://host/../books", "0" * 40, "not the address"),
         ("ext::sh -c 'touch /tmp/x'/a/b", "0" * 40, "not the address"),
         ("--upload-pack=touch", "0" * 40, "not the address"),
         ("ssh://host/a/b", "0" * 40, "not the address"),

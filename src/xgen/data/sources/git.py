@@ -135,7 +135,7 @@ def _texts(data: bytes, path: str, spec: SourceSpec, entities: dict[str, str]) -
 
 def _names(url: str) -> tuple[str, str]:
     match = _ADDRESS.fullmatch(url)
-    if match is None or url.startswith("-"):
+    if match is None or {"..", "."} & set(match.groups()):  # they name folders of ours
         raise BadRepository(
             url or "url", "it is not the address of a repository", "say https://HOST/OWNER/NAME"
         )
