@@ -92,6 +92,10 @@ def test_the_walk(recipes: Path, run_xgen) -> None:
     traced = run_xgen("data", "trace", "run", "--step", "3", "--json")
     assert traced.code == 0, traced.err
     assert "CC0-1.0" in traced.out
+    ledger = json.loads(run_xgen("data", "trace", "run", "--json").out)
+    assert ledger["steps"] == 14
+    trained = sum(one["trained"] for one in ledger["read"])
+    assert trained == sum(step["trained_tokens"] for step in steps), "the ledger says what the steps counted"
 
     Path("notes.txt").write_text("The heron was near the river. The mill stood still.\n")
     read = run_xgen(

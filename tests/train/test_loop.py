@@ -152,6 +152,15 @@ def test_another_recipe_does_not_go_on_with_the_run(corpus, recipe_table, tmp_pa
         loop.train(job, run)
 
 
+def test_what_is_only_told_may_change_between_two_starts(corpus, recipe_table, tmp_path) -> None:
+    job, _ = begin_job(corpus, recipe_from(recipe_table(), "recipe"), tmp_path)
+    more_often = recipe_table(log_steps=1, checkpoint_steps=3, held_out_tokens=0, card={"title": "another"})
+    other, _ = begin_job(corpus, recipe_from(more_often, "recipe"), tmp_path)
+    assert other.identity == job.identity
+    another, _ = begin_job(corpus, recipe_from(recipe_table(dtype="bf16"), "recipe"), tmp_path)
+    assert another.identity != job.identity
+
+
 def test_a_damaged_checkpoint_is_named(corpus, recipe_table, tmp_path) -> None:
     whole_run(corpus, recipe_table(), tmp_path)
     newest = sorted(tmp_path.glob("checkpoint-*"))[-1]

@@ -151,16 +151,25 @@ def trace(
     ],
     *,
     step: Annotated[
-        int, typer.Option("--step", metavar="N", min=1, help="A step, counted as metrics.jsonl does.")
-    ],
+        int | None,
+        typer.Option(
+            "--step", metavar="N", min=1, help="A step, counted as metrics.jsonl does; else all of them."
+        ),
+    ] = None,
     corpus: CorpusFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Name the documents, sources and licences that a step of a training read."""
-    from xgen.data.ledger import open_run, rows_of_step
+    """Name the documents, sources and licences that a step of a training read.
+
+    Without --step: how much the run has read so far, by stage and set.
+    """
+    from xgen.data.ledger import open_run, rows_of_step, steps_done
     from xgen.data.ledger import trace as trace_rows
 
     opened, plans = open_run(run, corpus)
+    if step is None:
+        _tell_ledger(opened, plans, steps_done(run), as_json)
+        return
     stage, rows = rows_of_step(plans, step)
     shown = step_table(trace_rows(opened, stage, rows))
     if as_json:
@@ -187,6 +196,36 @@ def trace(
                 f"{one['n_tokens']:,}",
             ]
             for one in shown["documents"]
+        ],
+    )
+
+
+def _tell_ledger(corpus: "Corpus", plans: "tuple[StagePlan, ...]", n_steps: int, as_json: bool) -> None:
+    """What the first `n_steps` steps of a run read."""
+    from xgen.data.ledger import read_until
+
+    stages = [
+        (plan.name, entry)
+        for plan, entries in zip(plans, read_until(corpus, plans, n_steps), strict=True)
+        for entry in entries
+        if entry.documents
+    ]
+    if as_json:
+        print_json({"steps": n_steps, "read": [{"stage": name, **asdict(entry)} for name, entry in stages]})
+        return
+    print_text(f"{n_steps:,} steps")
+    print_table(
+        ["stage", "set", "documents", "tokens in", "trained", "epochs"],
+        [
+            [
+                name,
+                one.set,
+                f"{one.documents:,}",
+                f"{one.positions:,}",
+                f"{one.trained:,}",
+                f"{one.epochs:.2f}",
+            ]
+            for name, one in stages
         ],
     )
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from xgen.train.recipe import Recipe, Stage
     from xgen.train.step import Training
 
+INTERRUPTED = 130
+"""What a shell calls a command that Ctrl-C ended."""
+
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -58,7 +61,9 @@ def train(
     # Of the processes that torchrun starts for one run, the first writes.
     is_first = os.environ.get("RANK", "0") == "0"
     with _own(out) if is_first else nullcontext():
-        _run(read, folder, out, device, as_json)
+        finished = _run(read, folder, out, device, as_json)
+    if not finished:
+        raise typer.Exit(INTERRUPTED)
 
 
 def corpus_folder(name: str, given: Path | None) -> Path:
@@ -80,7 +85,8 @@ def _own(out: Path) -> Iterator[None]:
         yield
 
 
-def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) -> None:
+def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) -> bool:
+    """Train, or go on; False if the run was asked to stop."""
     # cuBLAS sums in one order only if it is told so before it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
@@ -124,13 +130,16 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
             "positions": [asdict(one) for one in bins],
         }
 
+    if recipe.held_out_tokens and world.size > 1 and world.is_first:
+        note("held-out documents are scored by a run of one process only")
     finished = train(job, run, score if recipe.held_out_tokens and world.size == 1 else None)
-    masters = dict(run.weights.whole())
+    masters = {name: part.cpu() for name, part in run.weights.whole() if world.is_first}
     if world.is_first:
         made = write_outcome(recipe, shape, opened, masters, out) if finished else None
         _tell(job, made, as_json)
     del run, masters
     leave_world(world)
+    return finished
 
 
 def _tell(job: "Job", made: Path | None, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from xgen.errors import BadCorpus, BadRecipe
 from xgen.files import sha256_of
 
 RUN_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,18 @@ def read_until(corpus: Corpus, plans: Sequence[StagePlan], n_steps: int) -> tupl
         found.append(read_by_stage(corpus, plan, range(steps * plan.rows_per_step)))
         n_steps -= steps
     return tuple(found)
+
+
+def steps_done(run: Path) -> int:
+    """The last step that a run wrote down in metrics.jsonl; 0 if it has none yet."""
+    path = run / METRICS_FILE
+    last = 0
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            last = int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError):
+            break  # the line that a run is just writing
+    return last
 
 
 def never_read(corpus: Corpus, plans: Sequence[StagePlan]) -> dict[str, int]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xgen.data.ledger import RUN_FILE, trace
+from xgen.data.ledger import METRICS_FILE, RUN_FILE, trace
 from xgen.data.plan import StagePlan
 from xgen.data.shards import MANIFEST_FILE, Corpus
 from xgen.files import sha256_of, write_whole
@@ -24,10 +25,14 @@ from xgen.train.parallel import World
 from xgen.train.recipe import Recipe, Stage
 from xgen.train.rows import StepRows, ahead, step_rows
 from xgen.train.schedule import learning_rates
+from xgen.train.start import base_folder
 from xgen.train.state import Place, restore_newest, save_checkpoint, truncate_metrics
 from xgen.train.step import METRICS, Training, step
 
-METRICS_FILE, SKIPPED_FILE = "metrics.jsonl", "skipped.jsonl"
+SKIPPED_FILE = "skipped.jsonl"
+
+_TOLD = ("checkpoint_steps", "log_steps", "held_out_tokens", "card")
+"""Fields of a recipe that change nothing of what is computed."""
 
 Evaluate = Callable[[Training, Stage], dict[str, Any]]
 
@@ -56,10 +61,16 @@ class Job:
         """Steps of all stages."""
         return sum(map(self.n_steps, range(len(self.plans))))
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """Tells this run from those that read or compute something else."""
-        told = {"recipe": asdict(self.recipe), "corpus": sha256_of(self.corpus.folder / MANIFEST_FILE)}
+        """Tells this run from those that read or compute something else; what is only told may change."""
+        recipe = {key: value for key, value in asdict(self.recipe).items() if key not in _TOLD}
+        base = sorted(base_folder(self.recipe).glob("*.safetensors")) if self.recipe.base else []
+        told = {
+            "recipe": recipe,
+            "corpus": sha256_of(self.corpus.folder / MANIFEST_FILE),
+            "base": [sha256_of(path) for path in base],
+        }
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 

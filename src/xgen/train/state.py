@@ -47,7 +47,7 @@ def save_checkpoint(run: Training, place: Place, out: Path, identity: str, world
     must not be mixed. Killed at any moment, the folder is either whole or not there. Raises XgenError for a
     disk that is full.
     """
-    tensors = _tensors(run)
+    tensors = _tensors(run, world.is_first)
     folder = out / f"checkpoint-{place.step:08d}"
     if world.is_first and not folder.exists():
         with whole_folder(folder) as draft:
@@ -98,11 +98,12 @@ def restore_newest(run: Training, out: Path, identity: str) -> Place | None:
     return place
 
 
-def _tensors(run: Training) -> dict[str, Tensor]:
+def _tensors(run: Training, kept: bool) -> dict[str, Tensor]:
+    """The state, whole, on the CPU; where it is not `kept` its parts are only given to who keeps it."""
     tensors = dict(run.guard.state())
     tensors["applied"] = run.applied
     for key, groups in {"master": run.weights.masters, **run.optimizer.moments()}.items():
-        tensors |= {f"{key}.{name}": part for name, part in run.weights.whole(groups)}
+        tensors |= {f"{key}.{name}": part.cpu() for name, part in run.weights.whole(groups) if kept}
     tensors["count"] = run.optimizer.counts()[0]
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
