@@ -46,7 +46,7 @@ def test_law_the_limit_is_over_both_kinds_and_the_least_recently_used_go(kinds: 
             os.utime(path, (number, number))
         sizes = [path.stat().st_size for path in paths]
         patch.setenv("XGEN_CACHE_GB", f"{kb / 1e6:.9f}")
-        shelf.trim()
+        shelf.make_room()
         left = [path for path in paths if path.exists()]
         n_left = len(left)
         assert left == paths[len(paths) - n_left :], "the last used stay"
@@ -67,6 +67,7 @@ def test_one_kind_makes_room_for_the_other(kinds: tuple[str, str], monkeypatch: 
         assert kept_whole.recall("a", Cache([(torch.ones(1, 1, 80, 16), torch.ones(1, 1, 80, 16))], 0))
     for key in "cd":
         put(key, kinds[1])
+    shelf.make_room()
     assert names() == {"a", "c", "d"}
 
 

@@ -56,12 +56,11 @@ def path_of(key: str, kind: str) -> Path:
 
 
 @contextmanager
-def shelved(path: Path, n_bytes: int) -> Iterator[Path]:
-    """Make room for `n_bytes` and yield a draft that becomes `path` if the block succeeds.
+def shelved(path: Path) -> Iterator[Path]:
+    """Yield a draft that becomes `path` if the block succeeds; `make_room` is for the caller.
 
     Raises OSError or NoRoom where the disk is not to be written or full; nothing half-written stays.
     """
-    _make_room(limit_bytes() - n_bytes)
     folder().mkdir(parents=True, exist_ok=True, mode=0o700)
     with whole_file(path, mode=0o600) as draft:
         yield draft
@@ -100,13 +99,12 @@ def clear() -> int:
     return removed
 
 
-def trim() -> None:
-    """Remove what is over the limit, which may have been lowered since."""
-    _make_room(limit_bytes())
+def make_room(n_bytes: int = 0) -> None:
+    """Remove the least recently used until `n_bytes` more fit under the limit, and drafts an hour old.
 
-
-def _make_room(limit: int) -> None:
-    """Remove the least recently used until at most `limit` bytes are left, and drafts an hour old."""
+    With 0: what is over the limit, which may have been lowered since.
+    """
+    limit = limit_bytes() - n_bytes
     for draft in folder().glob(".*"):
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > 3600:

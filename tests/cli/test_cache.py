@@ -101,6 +101,7 @@ def test_no_verb_leaves_a_text_if_told_so(
     run_xgen: Callable, reader, home: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     (home / "note.html").write_text("<p>Heron stands in the reeds.")
+    monkeypatch.setattr(texts, "FAST_S", 0)
     for more, n_kept in ((["--no-cache"], 0), ([], 1)):
         monkeypatch.setattr(sys, "stdin", io.StringIO("/file note.html"))
         assert run_xgen(*words, *more).code == 0

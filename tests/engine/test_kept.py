@@ -133,10 +133,10 @@ def test_what_is_larger_than_the_limit_is_not_kept(monkeypatch: pytest.MonkeyPat
 
 def test_a_lowered_limit_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
     put("k", cache_of(10))
-    shelf.trim()
+    shelf.make_room()
     assert kept.entries()
     monkeypatch.setenv("XGEN_CACHE_GB", "0")
-    shelf.trim()
+    shelf.make_room()
     assert kept.entries() == []
 
 

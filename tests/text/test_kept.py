@@ -40,6 +40,7 @@ documents = st.builds(
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XGEN_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XGEN_CACHE_GB", raising=False)
+    monkeypatch.setattr(kept, "FAST_S", 0)
     kept._say_once.cache_clear()
     return tmp_path / "home"
 
@@ -175,7 +176,25 @@ def test_a_limit_of_nothing_keeps_and_uses_nothing(
     open_document(path, keep=True)
     open_document(write(tmp_path / "b.html", "Eva signed it."), keep=True)
     assert len(extracted) == 3
-    assert len(shelf_files()) == 1
+    assert shelf_files() == []
+
+
+def test_what_is_extracted_fast_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "FAST_S", 60)
+    open_document(write(tmp_path / "a.html", "Ada signed it."), keep=True)
+    assert shelf_files() == []
+
+
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_the_limit_is_kept_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_folder: bool) -> None:
+    paths = [write(tmp_path / f"{i}.html", f"Ada signed {i}.") for i in range(9)]
+    open_document(paths[0], keep=True)
+    size = shelf.files()[0].n_bytes
+    monkeypatch.setenv("XGEN_CACHE_GB", f"{4.5 * size / 1e9:.9f}")
+    open_documents([str(tmp_path)] if as_folder else list(map(str, paths)), keep=True)
+    assert len(shelf_files()) == 4
+    open_document(write(tmp_path / "a.html", "Eva signed it."), keep=True)
+    assert len(shelf_files()) == 4
 
 
 def test_plain_text_and_what_cannot_be_read_leave_nothing(tmp_path: Path) -> None:
@@ -227,7 +246,8 @@ def test_processes_at_once_do_no_harm(tmp_path: Path, extracted: list[str]) -> N
     for i in range(12):
         write(folder / f"{i}.html", f"Ada signed page {i}.")
     code = (
-        "import sys\nfrom xgen.text.extract import open_documents\n"
+        "import sys\nfrom xgen.text import kept\nfrom xgen.text.extract import open_documents\n"
+        "kept.FAST_S = 0\n"
         "for _ in range(5): print([d.text for d in open_documents([sys.argv[1]], keep=True)[0]])"
     )
     words = [sys.executable, "-c", code, str(folder)]

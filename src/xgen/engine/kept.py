@@ -59,7 +59,8 @@ def keep(key: str, cache: Cache, dtype: torch.dtype, model: str, documents: Sequ
         "documents": json.dumps(list(documents)),
         "tokens": str(cache.length),
     }
-    with shelf.shelved(shelf.path_of(key, shelf.WHOLE), n_bytes) as draft:
+    shelf.make_room(n_bytes)
+    with shelf.shelved(shelf.path_of(key, shelf.WHOLE)) as draft:
         _save(tensors, draft, said)
     return True
 

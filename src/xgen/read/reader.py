@@ -88,7 +88,7 @@ class Reader:
         XgenError for no document, an empty question or a number out of range.
         """
         _require_sound(documents, questions, max_answer_tokens)
-        shelf.trim()
+        shelf.make_room()
         timing: dict[str, float] = {}
         with _timed(timing, "text"):
             prepared = self.prepare(

@@ -7,6 +7,7 @@ time say. The files lie on the shelf (shelf.py); a damaged one is removed. Nothi
 
 import hashlib
 import json
+import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,9 @@ from xgen.text.document import Document
 
 FORM = "1"
 """Of the files; another one is never read."""
+
+FAST_S = 0.005
+"""What was extracted in less, a short page of HTML, is extracted again rather than kept."""
 
 LIBRARIES = ("pypdfium2", "lxml", "python-docx", "charset-normalizer")
 
@@ -47,7 +51,10 @@ def extracted_once(extract: Callable[[bytes, str], Document], data: bytes, name:
     found = recall(key)
     if found is not None:
         return replace(found, path=name)
+    started = time.perf_counter()
     document = extract(data, name)
+    if time.perf_counter() - started < FAST_S:
+        return document
     try:
         keep(key, document)
     except (OSError, NoRoom) as error:
@@ -65,7 +72,9 @@ def key_of(form: str, data: bytes) -> str:
 def keep(key: str, document: Document) -> bool:
     """Keep a document; False if it is over the limit.
 
-    Raises OSError or NoRoom where the disk is not to be written or full; nothing half-written stays.
+    Room is made once for all that is opened, not here: looking through the shelf takes longer than
+    keeping a text. Raises OSError or NoRoom where the disk is not to be written or full; nothing
+    half-written stays.
     """
     fields = [document.path, document.text, document.page_starts, document.has_lines, document.dropped]
     said = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
@@ -73,7 +82,7 @@ def keep(key: str, document: Document) -> bool:
     data = _digest(key, packed) + packed
     if len(data) > shelf.limit_bytes():
         return False
-    with shelf.shelved(shelf.path_of(key, shelf.TEXT), len(data)) as draft:
+    with shelf.shelved(shelf.path_of(key, shelf.TEXT)) as draft:
         draft.write_bytes(data)
     return True
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xgen.errors import BadDocument
+from xgen.shelf import make_room
 from xgen.text.document import Document
 
 MAX_TEXT_BYTES = 64 * 2**20
@@ -32,6 +33,13 @@ def open_document(path: str | Path, keep: bool = False) -> Document:
     (text/kept.py). Raises BadDocument, in one sentence, for a file that is missing, a folder, empty,
     binary, too large, broken or encrypted.
     """
+    document = _open(path, keep)
+    if keep:
+        make_room()
+    return document
+
+
+def _open(path: str | Path, keep: bool) -> Document:
     name = str(path)
     try:
         if name == "-":
@@ -65,14 +73,14 @@ def open_documents(patterns: Sequence[str], keep: bool = False) -> tuple[list[Do
         path = Path(pattern)
         if pattern == "-" or path.is_file() or not (path.is_dir() or glob.has_magic(pattern)):
             if _key(pattern) not in documents:
-                documents[_key(pattern)] = open_document(pattern, keep)
+                documents[_key(pattern)] = _open(pattern, keep)
             continue
         n_readable = 0
         for name, obstacle in _search(pattern):
             fault = obstacle
             if not fault and _key(name) not in documents:
                 try:
-                    documents[_key(name)] = open_document(name, keep)
+                    documents[_key(name)] = _open(name, keep)
                 except BadDocument as error:
                     fault = error.what
             if fault:
@@ -80,6 +88,8 @@ def open_documents(patterns: Sequence[str], keep: bool = False) -> tuple[list[Do
             n_readable += not fault
         if not n_readable:
             raise BadDocument(pattern, "no readable document is there", _WAY_OUT)
+    if keep:
+        make_room()
     return list(documents.values()), skipped
 
 
