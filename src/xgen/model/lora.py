@@ -96,37 +96,12 @@ def attach(model: Transformer, adapter: Adapter) -> None:
         setattr(model.get_submodule(parent), own_name, LoraLinear(layer, a_RK, b_NR, adapter.scale))
 
 
-def adapter_of(model: Transformer) -> Adapter:
-    """The adapter that is attached to a model, sharing its memory; ValueError if there is none."""
-    paths = {name: layer for name, layer in _targets(model).items() if isinstance(layer, LoraLinear)}
-    if not paths:
-        raise ValueError("no adapter is attached")
-    weights = {f"{name}.weight": (layer.lora_a.data, layer.lora_b.data) for name, layer in paths.items()}
-    first = next(iter(paths.values()))
-    rank = first.lora_a.shape[0]
-    return Adapter(rank, first.scale * rank, weights)
-
-
 def merged(weight_NK: Tensor, name: str, adapter: Adapter) -> Tensor:
     """The weight `name` with what the adapter adds to it, in fp32; itself if the adapter leaves it alone."""
     if name not in adapter.weights:
         return weight_NK
     a_RK, b_NR = (t.to(weight_NK.device, torch.float32) for t in adapter.weights[name])
     return torch.addmm(weight_NK.float(), b_NR, a_RK, alpha=adapter.scale)
-
-
-def plain_weights(model: Transformer) -> dict[str, Tensor]:
-    """The weights of an ordinary model that computes what this one with its adapter does, by their names.
-
-    Merged ones are new and fp32; the others share the model's memory. The model stays as it is: there is
-    nothing to take back, and nothing is lost to rounding by taking it back.
-    """
-    adapter = adapter_of(model)
-    return {
-        name: merged(parameter.data, name, adapter)
-        for name, parameter in model.named_parameters()
-        if not name.endswith((".lora_a", ".lora_b"))
-    }
 
 
 def _targets(model: Transformer) -> dict[str, nn.Linear]:
