@@ -9,8 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from xgen import bundle as bundle_module
-from xgen.bundle import load, pull
+from xgen.bundle import int8_copies, load, loading, pull, pulling
 from xgen.cards import ADAPTED, CARDS, Card, read_card, write_card
 from xgen.engine import machine
 from xgen.engine.speculate import LONGEST_DRAFT
@@ -43,7 +42,7 @@ def fetched(home: Path, make_gguf: Callable[..., Path], monkeypatch: pytest.Monk
         places.append(destination)
         return "index"
 
-    monkeypatch.setattr(bundle_module, "fetch", fetch)
+    monkeypatch.setattr(pulling, "fetch", fetch)
     return places
 
 
@@ -82,7 +81,7 @@ def test_a_failed_conversion_can_be_repeated(
         def refuse(*words: object) -> None:
             raise BadModel("x", "refused", "try again")
 
-        broken.setattr(bundle_module, "convert", refuse)
+        broken.setattr(pulling, "convert", refuse)
         with pytest.raises(BadModel, match="refused"):
             pull("qwen-0.5b", quiet=True)
     assert not (home / "models" / "qwen-0.5b").exists()
@@ -117,7 +116,7 @@ def test_a_device_or_type_that_is_not_there_is_one_sentence(
         load(tiny_folder, **options)
 
 
-@pytest.mark.parametrize(("name", "dtype"), list(bundle_module.DTYPES.items()))
+@pytest.mark.parametrize(("name", "dtype"), list(loading.DTYPES.items()))
 def test_the_weights_are_the_files(tiny_folder: Path, name: str, dtype: torch.dtype) -> None:
     loaded = load(str(tiny_folder), device="cpu", dtype=name)
     assert loaded.dtype == dtype
@@ -192,10 +191,10 @@ def test_a_bundle_is_not_changed_by_accident(tiny_folder: Path) -> None:
 def four_rows(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A machine on which 8-bit weights pay for four rows; grows with each making of such weights."""
     choice = machine.Choice(torch.bfloat16, 4, {})
-    monkeypatch.setattr(bundle_module, "choice_for", lambda device: choice)
+    monkeypatch.setattr(loading, "choice_for", lambda device: choice)
     made: list[int] = []
-    original = bundle_module.int8_weights
-    monkeypatch.setattr(bundle_module, "int8_weights", lambda model: made.append(1) or original(model))
+    original = int8_copies.int8_weights
+    monkeypatch.setattr(int8_copies, "int8_weights", lambda model: made.append(1) or original(model))
     return made
 
 
@@ -215,7 +214,7 @@ def test_8_bit_weights_are_made_once_and_kept(tiny_folder: Path, four_rows: list
     assert layer.weight_int8_NK.data_ptr() % ALIGNMENT == 0
     assert (first.longest_draft, plain.longest_draft) == (3, LONGEST_DRAFT)
     (copy,) = (home / "int8").iterdir()
-    assert bundle_module.int8_copies() == [("tiny", copy.stat().st_size)]
+    assert int8_copies.int8_copies() == [("tiny", copy.stat().st_size)]
     assert sorted(tiny_folder.rglob("*")) == before, "a user's folder stays as it is"
 
 
@@ -240,7 +239,7 @@ def test_8_bit_weights_of_others_or_damaged_are_made_anew(
 @pytest.mark.parametrize("n_names", range(1, 12))
 def test_saved_weights_are_mapped_where_they_may_begin(tmp_path: Path, n_names: int) -> None:
     path = tmp_path / "w.safetensors"
-    bundle_module._save_aligned(
+    int8_copies._save_aligned(
         {f"n{'x' * i}": torch.ones(32, 64).to(torch.int8) for i in range(n_names)}, path, {"of": "weights"}
     )
     with safe_open(path, framework="pt") as file:
@@ -254,7 +253,7 @@ def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(
     def full(*words: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundle_module, "save_file", full)
+    monkeypatch.setattr(int8_copies, "save_file", full)
     for _ in range(2):
         load(tiny_folder, device="cpu")
     assert len(four_rows) == 2
@@ -342,12 +341,12 @@ def test_an_adapter_is_no_model_and_must_be_there(tiny_folder: Path, adapter: Pa
 def test_a_name_may_be_an_adapter_in_the_package(
     fetched: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle_module, "shipped_adapter", lambda name: None)
+    monkeypatch.setattr(loading, "shipped_adapter", lambda name: None)
     with pytest.raises(BadModel, match="its adapter is missing"):
         load("reader", **FP32)
     with pytest.raises(BadModel, match=r"an adapter of its own; name its model, qwen-0\.5b"):
         load("reader", **FP32, adapter=home)
-    monkeypatch.setattr(bundle_module, "shipped_adapter", lambda name: own)
+    monkeypatch.setattr(loading, "shipped_adapter", lambda name: own)
     own = home / "own"
     with pytest.raises(NotPulled, match="xgen pull qwen"):
         load("reader", **FP32)

@@ -35,7 +35,7 @@ def cache(
     The 8-bit copies of weights in the cache folder are named too; they hold nothing of any document.
     """
     from xgen import shelf
-    from xgen.bundle import int8_copies, int8_folder
+    from xgen.bundle.int8_copies import int8_copies, int8_folder
     from xgen.engine import kept
     from xgen.text import kept as kept_texts
 

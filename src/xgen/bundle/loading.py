@@ -1,31 +1,24 @@
-"""A model on the disk: brought there once (`pull`), then loaded with all that belongs to it (`load`)."""
+"""A model with all that belongs to it, from a folder or by name, ready to generate."""
 
 import hashlib
-import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from xgen.cards import ADAPTED, CARDS, Card, Source, adapted_card, card, pulled_name, read_card
-from xgen.download import fetch
+from xgen.bundle.int8_copies import kept_int8_weights, weights_identity
+from xgen.bundle.pulling import pull, source_of
+from xgen.cards import ADAPTED, CARDS, Card, adapted_card, card, pulled_name, read_card
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.files import cache_folder, model_folder, shipped_adapter, shipped_file, whole_file
-from xgen.formats.adapter import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE, load_adapter
+from xgen.files import model_folder, shipped_adapter, shipped_file
+from xgen.formats.adapter import ADAPTER_FILE, load_adapter
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
-from xgen.formats.gguf import convert
-from xgen.formats.shipped import expand_model
 from xgen.model.attention import attend_for
-from xgen.model.int8 import ALIGNMENT, add_int8, int8_weights
+from xgen.model.int8 import add_int8
 from xgen.model.lora import Adapter, merged
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
@@ -35,8 +28,6 @@ from xgen.text.tokenizer import Tokenizer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 GENERATION_FILE = "generation_config.json"
-INT8_FORM = 3
-"""Of the 8-bit copies on the disk; those of another form are made anew."""
 
 
 @dataclass(frozen=True)
@@ -75,58 +66,6 @@ class Bundle:
         return self.int8_rows - 1 if self.int8_rows else LONGEST_DRAFT
 
 
-def weights_identity(folder: Path, adapter: Path | None = None) -> str:
-    """Tells the weights of a folder, changed by an adapter's or not, from others.
-
-    By sizes, times and the files' first and last megabytes; an adapter's configuration counts as well.
-    """
-    digest = hashlib.sha256()
-    paths = sorted(folder.glob("*.safetensors"))
-    if adapter is not None:
-        paths += [adapter / ADAPTER_FILE, adapter / ADAPTER_WEIGHTS_FILE]
-    for path in paths:
-        stat = path.stat()
-        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
-            file.seek(max(0, stat.st_size - (1 << 20)))
-            digest.update(file.read(1 << 20))
-    return digest.hexdigest()
-
-
-def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
-    """Bring a known model into the cache folder, once, and return its folder; a second call is instant.
-
-    The GGUF file (`from_file`, or the first place that has it; digest checked) is converted and
-    removed; a model that the package ships is expanded. Of a name that is an adapter in the package the
-    model that it changes is brought. A second process waits for the first. Raises BadModel for an unknown
-    name or a wrong file, NotPulled if no place has it, NoRoom if the disk is full.
-    """
-    name = pulled_name(name)
-    known = card(name)
-    folder = model_folder(name)
-    if folder.is_dir():
-        return folder
-    shipped = shipped_file(name)
-    if shipped is not None:
-        with _turn(folder, quiet):
-            expand_model(shipped, folder)
-        return folder
-    source = _source(known)
-    with _turn(folder, quiet):
-        if folder.is_dir():
-            return folder
-        for draft in folder.parent.glob(f".{name}.*/"):  # of a process that was killed
-            shutil.rmtree(draft, ignore_errors=True)
-        gguf_file = folder.parent / source.file
-        fetch(known, gguf_file, from_file=from_file, quiet=quiet)
-        if not quiet:
-            note(f"{name}: converting, once")
-        convert(gguf_file, folder, known)
-        gguf_file.unlink(missing_ok=True)
-    return folder
-
-
 def load(
     name_or_folder: str | Path, device: str = "auto", dtype: str = "auto", adapter: str | Path | None = None
 ) -> Bundle:
@@ -156,7 +95,7 @@ def load(
     nameless = (i for i in range(shape.vocab_size) if not tokenizer.token_bytes(i))
     model = _model(folder, shape, place, choice, change)
     if choice.int8_rows:
-        add_int8(model, choice.int8_rows, _int8_weights(folder, adapter, model))
+        add_int8(model, choice.int8_rows, kept_int8_weights(folder, adapter, model))
     if place.type == "cpu" and (n_threads := leave_busy_cores(started)) < all_threads():
         note(f"other programs keep cores busy: computing on {n_threads} of {all_threads()}")
     return Bundle(
@@ -175,13 +114,6 @@ def load(
     )
 
 
-def _source(known: Card) -> Source:
-    if known.source is None:
-        way_out = "name a folder on your disk that holds it"
-        raise BadModel(known.name, "this model cannot be pulled", way_out)
-    return known.source
-
-
 def _find(name_or_folder: str | Path) -> Path:
     name = str(name_or_folder)
     if isinstance(name_or_folder, Path) or (name not in CARDS and Path(name).is_dir()):
@@ -198,7 +130,7 @@ def _find(name_or_folder: str | Path) -> Path:
         return folder
     if shipped_file(name) is not None:
         return pull(name, quiet=True)
-    _source(known)
+    source_of(known)
     raise NotPulled(name, "it is not on this disk yet", f"run `xgen pull {name}`")
 
 
@@ -211,23 +143,6 @@ def _adapter(name: str, given: Path | None) -> Path | None:
     if (folder := shipped_adapter(name)) is None:
         raise BadModel(name, "its adapter is missing from the package", "install the package again")
     return folder
-
-
-@contextmanager
-def _turn(folder: Path, quiet: bool) -> Iterator[None]:
-    """Wait until no other process is bringing this model, then keep others waiting."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("ab") as lock:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not quiet:
-                    note(f"{folder.name}: another process is bringing it, waiting")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _device(name: str) -> torch.device:
@@ -271,55 +186,6 @@ def _model(
         raise XgenError(str(folder), needed, "use a smaller model, or the CPU") from error
     model.load_state_dict(placed, assign=True)
     return model.requires_grad_(False).eval()
-
-
-def int8_folder() -> Path:
-    """Where the 8-bit copies of weights are."""
-    return cache_folder() / "int8"
-
-
-def int8_copies() -> list[tuple[str, int]]:
-    """(model, bytes) of each 8-bit copy of weights; the model is "" where the file does not say it."""
-    found = []
-    for path in sorted(int8_folder().glob("*.safetensors")):
-        model = ""
-        with suppress(SafetensorError, OSError), safe_open(path, framework="np") as file:
-            model = (file.metadata() or {}).get("model", "")
-        with suppress(OSError):  # another process has just replaced it
-            found.append((model, path.stat().st_size))
-    return found
-
-
-def _int8_weights(folder: Path, adapter: Path | None, model: Transformer) -> dict[str, torch.Tensor]:
-    """The 8-bit copies of the weights, mapped from the cache folder; made and kept there at first.
-
-    One file a model folder and adapter, so that those of weights that have changed are overwritten.
-    """
-    places = [str(place.resolve()) for place in (folder, adapter) if place is not None]
-    name = hashlib.sha256("\n".join(places).encode()).hexdigest()
-    path = int8_folder() / f"{name}.safetensors"
-    of = f"{INT8_FORM} {weights_identity(folder, adapter)}"
-    with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
-        if (file.metadata() or {}).get("of") == of:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    made = int8_weights(model)
-    # a disk that is full or not ours costs a second or two at each start
-    with suppress(SafetensorError, OSError, XgenError), whole_file(path) as draft:
-        _save_aligned(made, draft, {"of": of, "model": " + ".join(Path(place).name for place in places)})
-    return made
-
-
-def _save_aligned(tensors: dict[str, torch.Tensor], path: Path, said: dict[str, str]) -> None:
-    """Save so that the mapped tensors begin at multiples of ALIGNMENT, as their sizes are such multiples.
-
-    The library ends its header at a multiple of 8; eight more characters in it make the other half.
-    """
-    for padding in ("", " " * (ALIGNMENT // 2)):
-        save_file(tensors, path, {**said, "padding": padding})
-        with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
-        if (8 + header_bytes) % ALIGNMENT == 0:
-            return
 
 
 def _end_ids(folder: Path, shape: Shape) -> frozenset[int]:
