@@ -329,6 +329,20 @@ def test_the_card_is_the_adapters_and_no_wider_than_the_models(tiny_folder: Path
     assert card.languages == ("en",)
 
 
+def test_what_is_not_for_commerce_is_said_once_on_stderr(
+    tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_card(dataclasses.replace(CARDS["xgen-7b-8k-inst"], name="said once"), tiny_folder)
+    for _ in range(2):
+        load(tiny_folder, **FP32)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("said once does not allow commercial use: research only (model card") == 1
+    write_card(CARDS["xgen-7b-8k-base"], tiny_folder)
+    load(tiny_folder, **FP32)
+    assert "commercial" not in capsys.readouterr().err
+
+
 def test_an_adapter_is_no_model_and_must_be_there(tiny_folder: Path, adapter: Path) -> None:
     with pytest.raises(BadModel, match="by --adapter"):
         load(adapter, **FP32)

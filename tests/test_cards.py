@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xgen.cards import CARDS, DEFAULT, READS, Card, Source, card, read_card, write_card
+from xgen.cards import (
+    CARDS,
+    DEFAULT,
+    READS,
+    Card,
+    Source,
+    allows,
+    card,
+    imported_card,
+    inherited,
+    read_card,
+    why,
+    write_card,
+)
 from xgen.errors import BadModel
 
 
@@ -115,6 +128,8 @@ cards = st.builds(
     n_parameters=st.integers(0, 2**50),
     source=st.none() | sources,
     default_read=st.sampled_from(READS),
+    warning=st.just("") | words,
+    hub_id=st.none() | st.builds("{}/{}".format, names, names),
 )
 
 
@@ -163,6 +178,9 @@ def lacking(key: str) -> dict[str, object]:
         (as_table(languages=["eng"]), "'languages' cannot be 'eng'"),
         (as_table(default_read="head"), "'default_read' must be one of"),
         (as_table(source=[]), "'source' must be a table"),
+        (as_table(warning="\x1b[2J"), "'warning' must be printable"),
+        (as_table(warning=None), "'warning' must be printable"),
+        (as_table(hub_id="../evil"), "'hub_id' cannot be '../evil'"),
         (with_source(file="../../evil"), "'file' cannot be"),
         (with_source(sha256="00"), "'sha256' cannot be '00'"),
         (with_source(hub_repo="a/b"), "together or not at all"),
@@ -197,3 +215,116 @@ def test_a_broken_file_is_refused_in_one_sentence(tmp_path: Path, data: bytes, r
         read_card(tmp_path)
     assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def without_card(folder: Path, readme: str | None) -> Card:
+    folder.mkdir()
+    if readme is not None:
+        (folder / "README.md").write_text(readme, encoding="utf-8")
+    return read_card(folder)
+
+
+@pytest.mark.parametrize(
+    ("readme", "licence", "commercial"),
+    [
+        (None, "unknown licence", False),
+        ("# A model\nlicense: mit\n", "unknown licence", False),
+        ("---\nlanguage: en\n---\nlicense: mit\n", "unknown licence", False),
+        ("---\nlicense: apache-2.0\ntags:\n- code\n---\n# A model\n", "Apache-2.0", True),
+        ("---\r\nlicense: 'mit' # as stated\r\n---\r\n", "MIT", True),
+        ("---\nlicense:\n- cc-by-sa-4.0\n---\n", "CC-BY-SA-4.0", True),
+        ("---\nlicense: [mit]\n---\n", "MIT", True),
+        ("---\nlicense: cc-by-nc-4.0\n---\n", "cc-by-nc-4.0", False),
+        ("---\nlicense: other\nlicense_name: house-rules\n---\n", "house-rules", False),
+        ("---\nlicense: unknown\n---\n", "unknown licence", False),
+        ("---\nlicense: mit\x1b[2J\n---\n", "unknown licence", False),
+    ],
+)
+def test_a_readme_states_a_licence_in_its_front_matter_only(
+    tmp_path: Path, *, readme: str | None, licence: str, commercial: bool
+) -> None:
+    found = without_card(tmp_path / "mine", readme)
+    assert (found.licence, found.commercial_use) == (licence, commercial)
+
+
+def test_old_cards_are_read_without_the_new_fields(tmp_path: Path) -> None:
+    old = as_table()
+    del old["warning"], old["hub_id"]
+    (tmp_path / "card.json").write_text(json.dumps(old))
+    found = read_card(tmp_path)
+    assert found == dataclasses.replace(CARDS["smollm2"], hub_id=None)
+
+
+XGEN_SIZE = 6_895_702_016
+
+
+@pytest.mark.parametrize("place", ["{}", "Salesforce/{}"])
+@pytest.mark.parametrize("kind", ["4k-base", "8k-base", "8k-inst"])
+def test_published_weights_are_known_by_their_exact_name(place: str, kind: str) -> None:
+    name = f"xgen-7b-{kind}"
+    found = imported_card(None, None, place.format(name), n_parameters=XGEN_SIZE, window_tokens=8192)
+    assert (found.name, found.window_tokens) == (name, CARDS[name].window_tokens)
+    assert (found.licence, found.commercial_use) == (CARDS[name].licence, CARDS[name].commercial_use)
+    assert "January 2025" in found.warning
+    assert name in found.licence_source.rpartition("(")[2]
+
+
+@pytest.mark.parametrize(
+    ("place", "n_parameters"),
+    [
+        ("Someone/xgen-7b-8k-base", XGEN_SIZE),
+        ("xgen-7b-8k-base-tuned", XGEN_SIZE),
+        ("xgen-7b-8k-base", XGEN_SIZE + 4096),
+        ("XGen-7B-8K-Base", XGEN_SIZE),
+    ],
+)
+def test_law_the_8k_base_is_never_guessed(place: str, n_parameters: int) -> None:
+    found = imported_card(None, None, place, n_parameters=n_parameters, window_tokens=8192)
+    assert (found.licence, found.commercial_use) == ("unknown licence", False)
+    assert (found.n_parameters, found.window_tokens) == (n_parameters, 8192)
+    assert found.name == place.rpartition("/")[2]
+
+
+def test_a_person_may_say_what_a_folder_is_but_not_widen_it() -> None:
+    def stated(name: str, readme: str | None = None, n: int = XGEN_SIZE, window: int = 8192) -> Card:
+        return imported_card(name, readme, "weights", n_parameters=n, window_tokens=window)
+
+    assert stated("xgen-7b-4k-base").window_tokens == 4096
+    assert stated("xgen-7b-8k-base", window=4096).window_tokens == 4096
+    wrongly = stated("xgen-7b-8k-inst", "---\nlicense: apache-2.0\n---\n")
+    assert (wrongly.licence, wrongly.commercial_use) == ("research only; README.md: Apache-2.0", False)
+    narrower = stated("xgen-7b-8k-base", "---\nlicense: cc-by-nc-4.0\n---\n")
+    assert not narrower.commercial_use
+    assert allows(narrower, "research")
+    with pytest.raises(BadModel, match="it has 5 parameters"):
+        stated("xgen-7b-8k-base", n=5)
+    with pytest.raises(BadModel, match="no model of this name"):
+        stated("xgen-7b")
+
+
+def test_what_a_model_forbids_and_warns_of_reaches_what_is_made_from_it() -> None:
+    own = dataclasses.replace(CARDS["nano"], name="tuned", warning="of its own")
+    made = inherited(own, CARDS["xgen-7b-8k-inst"])
+    assert (made.licence, made.commercial_use) == ("Apache-2.0; xgen-7b-8k-inst: research only", False)
+    assert made.warning == f"of its own; {CARDS['xgen-7b-8k-inst'].warning}"
+    assert inherited(made, CARDS["xgen-7b-8k-base"]).warning.count("January 2025") == 1
+
+
+@pytest.mark.parametrize(
+    ("licence", "commercial_use", "allowed"),
+    [
+        ("Apache-2.0", True, (True, True)),
+        ("research only", False, (False, True)),
+        ("CC-BY-NC-4.0", False, (False, True)),
+        ("unknown licence", False, (None, None)),
+        ("unknown licence; smollm2: Apache-2.0", False, (None, None)),
+        ("house-rules", False, (None, None)),
+    ],
+)
+def test_what_is_not_stated_is_not_allowed(
+    *, licence: str, commercial_use: bool, allowed: tuple[bool | None, bool | None]
+) -> None:
+    one = dataclasses.replace(CARDS["nano"], licence=licence, commercial_use=commercial_use)
+    assert (allows(one, "commercial"), allows(one, "research")) == allowed
+    for use in ("commercial", "research"):
+        assert licence in why(one, use)

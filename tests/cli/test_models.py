@@ -1,16 +1,28 @@
+import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 
-from xgen.cards import CARDS
+from xgen.cards import CARDS, write_card
+from xgen.files import model_folder
 
 
 def test_the_list_says_what_each_may_be_used_for(run_xgen: Callable, reader) -> None:
     header, *rows = run_xgen("models").out.splitlines()
     assert header.split("  ")[0] == "name"
-    assert [row.split()[0] for row in rows] == list(CARDS)
-    research = next(row for row in rows if row.startswith("xgen-7b-8k-inst"))
-    assert "research only  no" in research
-    assert "not to be pulled" in research
+    table = rows[: rows.index("")]
+    assert [row.split()[0] for row in table] == list(CARDS)
+    for name, row in zip(CARDS, table, strict=True):
+        assert f"{CARDS[name].n_parameters:,}" in row
+        assert f"{CARDS[name].window_tokens:,}" in row
+    research = next(row for row in table if row.startswith("xgen-7b-8k-inst"))
+    assert "research only  research only" in research
+    for name, card in CARDS.items():
+        assert f"  {name}: {card.licence_source}" in rows
+    warnings = [row for row in rows if row.startswith("Warning, ")]
+    assert [row.split(":")[0] for row in warnings] == [
+        "Warning, xgen-7b-4k-base, xgen-7b-8k-base, xgen-7b-8k-inst"
+    ]
 
 
 def test_json_lists_every_field_of_a_card(run_xgen: Callable, reader) -> None:
@@ -19,6 +31,7 @@ def test_json_lists_every_field_of_a_card(run_xgen: Callable, reader) -> None:
     assert [name for name, card in found.items() if card["on_disk"]] == ["qwen-0.5b", "reader"]
     for name, card in CARDS.items():
         assert found[name]["window_tokens"] == card.window_tokens
+        assert found[name]["allows"] == ("commercial use" if card.commercial_use else "research only")
 
 
 def test_a_name_shows_the_licence_and_where_it_is_stated(run_xgen: Callable, reader) -> None:
@@ -26,10 +39,52 @@ def test_a_name_shows_the_licence_and_where_it_is_stated(run_xgen: Callable, rea
         out = run_xgen("models", name).out
         assert card.licence in out
         assert card.licence_source in out
+        assert card.warning in out
     assert json.loads(run_xgen("models", "smollm2", "--json").out)["on_disk"] is False
 
 
-def test_an_unknown_name_is_met_with_the_nearest(run_xgen: Callable) -> None:
+def test_use_commercial_answers_with_reasons(run_xgen: Callable, home: Path) -> None:
+    own = model_folder("own")
+    own.mkdir(parents=True)
+    (own / "config.json").write_text("{}")
+    ended = run_xgen("models", "--use", "commercial")
+    allowed, forbidden, unknown, *rest = ended.out.split("\n\n")
+    sold = [name for name, card in CARDS.items() if card.commercial_use]
+    assert [line.split()[0] for line in allowed.splitlines()[1:]] == sold
+    (line,) = forbidden.splitlines()[1:]
+    assert line.split()[0] == "xgen-7b-8k-inst"
+    assert "research only" in line
+    assert "wrongly" in line
+    assert unknown.splitlines()[1].split()[:3] == ["own", "unknown", "licence"]
+    answer = "the 4K and 8K bases are Apache-2.0 and may be used commercially; the instruct model is for"
+    assert answer in rest[0]
+    assert "January 2025" in rest[0]
+
+
+def test_use_as_json_lists_the_same(run_xgen: Callable, home: Path) -> None:
+    write_card(dataclasses.replace(CARDS["nano"], name="own", licence="house-rules"), model_folder("own"))
+    (model_folder("own") / "config.json").write_text("{}")
+    tuned = dataclasses.replace(CARDS["xgen-7b-8k-inst"], name="tuned")
+    write_card(tuned, model_folder("tuned"))
+    (model_folder("tuned") / "config.json").write_text("{}")
+    for use, kept in (("commercial", False), ("research", True)):
+        found = json.loads(run_xgen("models", "--use", use, "--json").out)
+        names = {mark: [one["name"] for one in found[mark]] for mark in ("allowed", "not_allowed", "unknown")}
+        assert ("xgen-7b-8k-inst" in names["allowed"], "tuned" in names["allowed"]) == (kept, kept)
+        assert sorted(name for group in names.values() for name in group) == sorted([*CARDS, "own", "tuned"])
+        assert all(one["why"] and one["licence_source"] for mark in names for one in found[mark])
+
+
+def test_a_folder_shows_its_own_card(run_xgen: Callable, home: Path) -> None:
+    (home / "mine").mkdir()
+    assert "unknown licence" in run_xgen("models", "mine").out
+    found = json.loads(run_xgen("models", "mine", "--json").out)
+    assert (found["licence"], found["allows"]) == ("unknown licence", "not known")
+
+
+def test_bad_wishes_are_one_sentence(run_xgen: Callable) -> None:
     ended = run_xgen("models", "smolm2")
     assert ended.code == 2
     assert "did you mean smollm2" in ended.err
+    assert run_xgen("models", "nano", "--use", "commercial").code == 2
+    assert run_xgen("models", "--use", "war").code == 2

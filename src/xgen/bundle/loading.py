@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from xgen.bundle.int8_copies import kept_int8_weights, weights_identity
 from xgen.bundle.pulling import pull, source_of
-from xgen.cards import ADAPTED, CARDS, Card, adapted_card, card, pulled_name, read_card
+from xgen.cards import ADAPTED, CARDS, Card, adapted_card, allows, card, pulled_name, read_card, why
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
@@ -86,6 +86,10 @@ def load(
     choice = choice_for(place) if dtype == "auto" else Choice(_dtype(dtype), 0, {})
     shape = read_shape(folder / CONFIG_FILE)
     of_model = read_card(folder)
+    its_card = of_model if adapter is None else adapted_card(of_model, adapter)
+    if (allowed := allows(its_card, "commercial")) is not True:
+        isnt = "is not known to allow" if allowed is None else "does not allow"
+        _say_once(f"{its_card.name} {isnt} commercial use: {why(its_card, 'commercial')}")
     change = None if adapter is None else load_adapter(adapter, shape, of_model.name)
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.vocab_size > shape.vocab_size:
@@ -99,7 +103,7 @@ def load(
     if place.type == "cpu" and (n_threads := leave_busy_cores(started)) < all_threads():
         note(f"other programs keep cores busy: computing on {n_threads} of {all_threads()}")
     return Bundle(
-        card=of_model if adapter is None else adapted_card(of_model, adapter),
+        card=its_card,
         folder=folder,
         adapter=adapter,
         shape=shape,
@@ -112,6 +116,11 @@ def load(
         end_ids=end_ids,
         hidden_ids=frozenset(nameless) - end_ids,
     )
+
+
+@cache
+def _say_once(text: str) -> None:
+    note(text)
 
 
 def _find(name_or_folder: str | Path) -> Path:

@@ -1,51 +1,116 @@
 """`xgen models`: which models there are, what they may be used for, and which are on disk."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from xgen.cards import CARDS, Card, card, pulled_name
+from xgen.cards import CARDS, XGEN_ANSWER, Card, Use, allows, card, pulled_name, read_card, why
 from xgen.cli.loading import is_on_disk, megabytes
 from xgen.cli.options import Json
 from xgen.cli.printing import print_table, print_text
-from xgen.files import model_folder, shipped_file
+from xgen.errors import XgenError
+from xgen.files import cache_folder, model_folder, shipped_file
 from xgen.show import print_json
+
+_ALLOWS = {True: "commercial use", False: "research only", None: "not known"}
+_MARKS = {True: "allowed", False: "not_allowed", None: "unknown"}
 
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", show_default=False, help="Show this one's whole card.")
+        str | None,
+        typer.Argument(metavar="NAME|FOLDER", show_default=False, help="Show this one's whole card."),
     ] = None,
     *,
+    use: Annotated[
+        Use | None,
+        typer.Option(show_default=False, help="Say which may be used so, and why not the others."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the models, or show one's card in full.
+    """List the models and what each may be used for, or show one's card in full.
 
-    The list says what each may be used for, how much it reads at once, and whether it is on disk.
+    The known ones, and those of your own among the pulled ones. The lines below the list say where each
+    licence is stated. A model without a stated licence is never listed as allowed.
     """
-    chosen = list(CARDS.values()) if name is None else [card(name)]
-    if as_json:
-        print_json([_facts(one) for one in chosen] if name is None else _facts(chosen[0]))
-    elif name is None:
-        header = ["name", "licence", "commercial use", "window", "languages", "on disk", "size"]
-        print_table(header, [_row(one) for one in chosen])
+    if name is not None and use is not None:
+        raise XgenError("--use", "it asks about all models", f"leave {name} out, or --use")
+    if use is not None:
+        _answer(use, [*CARDS.values(), *_strangers()], as_json)
+    elif name is not None:
+        one = read_card(Path(name)) if name not in CARDS and Path(name).is_dir() else card(name)
+        print_json(_facts(one)) if as_json else print_text(_in_full(one))
     else:
-        print_text(_in_full(chosen[0]))
+        listed = [*CARDS.values(), *_strangers()]
+        print_json([_facts(one) for one in listed]) if as_json else _list(listed)
+
+
+def _strangers() -> list[Card]:
+    """The cards of the models on disk that are not among the known ones."""
+    folders = sorted(path.parent for path in (cache_folder() / "models").glob("*/config.json"))
+    return [read_card(folder) for folder in folders if folder.name not in CARDS]
+
+
+def _list(listed: list[Card]) -> None:
+    header = ["name", "parameters", "window", "languages", "licence", "allows", "on disk", "size"]
+    print_table(header, [_row(one) for one in listed])
+    stated = "".join(f"\n  {one.name}: {one.licence_source}" for one in listed)
+    warned: dict[str, list[str]] = {}
+    for one in listed:
+        if one.warning:
+            warned.setdefault(one.warning, []).append(one.name)
+    warnings = "".join(f"\n\nWarning, {', '.join(names)}: {text}." for text, names in warned.items())
+    print_text(f"\nWhere the licence is stated:{stated}{warnings}")
+
+
+def _answer(use: Use, listed: list[Card], as_json: bool) -> None:
+    groups = {mark: [one for one in listed if allows(one, use) is mark] for mark in (True, False, None)}
+    if as_json:
+        answer = {
+            _MARKS[mark]: [
+                {
+                    "name": one.name,
+                    "why": why(one, use),
+                    "licence": one.licence,
+                    "licence_source": one.licence_source,
+                    "warning": one.warning,
+                }
+                for one in group
+            ]
+            for mark, group in groups.items()
+        }
+        print_json({"use": use, "answer": XGEN_ANSWER, **answer})
+        return
+    said = "commercially" if use == "commercial" else "for research"
+    heads = {True: f"May be used {said}:", False: f"May not be used {said}:", None: "Not known:"}
+    lines = []
+    for mark, group in groups.items():
+        if group:
+            width = max(len(one.name) for one in group) + 2
+            lines += [heads[mark], *(f"  {one.name:<{width}}{why(one, use)}" for one in group), ""]
+    warnings = dict.fromkeys(one.warning for one in groups[True] if one.warning)
+    lines += [f"{XGEN_ANSWER}.", *(f"Beside it stands {text}." for text in warnings)]
+    lines += [
+        "A model whose licence is not known is not among the allowed ones. This repeats what is stated."
+    ]
+    print_text("\n".join(lines))
 
 
 def _facts(one: Card) -> dict[str, Any]:
-    return {**asdict(one), "on_disk": is_on_disk(one.name)}
+    return {**asdict(one), "on_disk": is_on_disk(one.name), "allows": _ALLOWS[allows(one, "commercial")]}
 
 
 def _row(one: Card) -> list[str]:
     return [
         one.name,
-        one.licence,
-        _yes_or_no(one.commercial_use),
+        f"{one.n_parameters:,}",
         f"{one.window_tokens:,}",
         one.languages[0] if len(one.languages) == 1 else f"{len(one.languages)}",
-        _yes_or_no(is_on_disk(one.name)),
+        one.licence,
+        _ALLOWS[allows(one, "commercial")],
+        "yes" if is_on_disk(one.name) else "no",
         _size(one),
     ]
 
@@ -56,13 +121,17 @@ def _in_full(one: Card) -> str:
         "name": f"{one.name} ({one.title})",
         "licence": one.licence,
         "stated in": one.licence_source,
-        "commercial use": _yes_or_no(one.commercial_use),
-        "languages": ", ".join(one.languages),
+        "allows": _ALLOWS[allows(one, "commercial")],
+        "languages": ", ".join(one.languages) or "not recorded",
         "window": f"{one.window_tokens:,} tokens",
         "parameters": f"{one.n_parameters:,}",
         "read by default": one.default_read,
         "on disk": folder,
     }
+    if one.warning:
+        facts["warning"] = one.warning
+    if one.hub_id:
+        facts["published as"] = f"{one.hub_id} on the Hugging Face hub"
     if shipped_file(one.name) is not None:
         facts["file"] = _size(one)
     elif one.source is None:
@@ -80,7 +149,3 @@ def _size(one: Card) -> str:
     if shipped is not None:
         return f"in the package, {megabytes(shipped.stat().st_size)}"
     return "not to be pulled" if one.source is None else megabytes(one.source.n_bytes)
-
-
-def _yes_or_no(value: bool) -> str:
-    return "yes" if value else "no"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xgen.cards import CARD_FILE, UNKNOWN_LICENCE, Card, read_card, write_card
+from xgen.cards import CARD_FILE, UNKNOWN_LICENCE, Card, inherited, read_card, write_card
 from xgen.data.ledger import RUN_FILE
 from xgen.data.shards import Corpus
 from xgen.errors import BadRecipe, XgenError
@@ -209,12 +209,12 @@ def _write_settings(folder: Path, shape: Shape, eot_id: int, named: dict[str, in
 def card_of(recipe: Recipe, shape: Shape, corpus: Corpus) -> Card:
     """The model's card: the licence that the recipe's [card] states, else its base's; its languages.
 
-    What the base forbids, it forbids too.
+    What the base forbids or warns of, it does too.
     """
     parent = read_card(base_folder(recipe)) if recipe.base else None
     languages = {one.language for one in corpus.sets.values() if not one.name.startswith("code.")}
     told = recipe.card
-    return Card(
+    own = Card(
         name=recipe.name,
         title=told.get("title", recipe.name),
         licence=told.get("licence", parent.licence if parent else UNKNOWN_LICENCE),
@@ -230,3 +230,5 @@ def card_of(recipe: Recipe, shape: Shape, corpus: Corpus) -> Card:
         source=None,
         default_read="select",
     )
+    # Whoever loads an adapter adds what its base's card says; a model has no base any more.
+    return inherited(own, parent) if parent and not recipe.adapter else own

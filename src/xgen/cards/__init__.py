@@ -1,0 +1,29 @@
+"""What is known of each model: whose it is, what it may be used for, what it reads, where its file is."""
+
+from xgen.cards.fields import CARD_FILE, READS, UNKNOWN_LICENCE, Card, Source
+from xgen.cards.file import adapted_card, read_card, write_card
+from xgen.cards.known import ADAPTED, CARDS, DEFAULT, card, pulled_name
+from xgen.cards.stated import imported_card, inherited
+from xgen.cards.uses import XGEN_ANSWER, Use, allows, why
+
+__all__ = [
+    "ADAPTED",
+    "CARDS",
+    "CARD_FILE",
+    "DEFAULT",
+    "READS",
+    "UNKNOWN_LICENCE",
+    "XGEN_ANSWER",
+    "Card",
+    "Source",
+    "Use",
+    "adapted_card",
+    "allows",
+    "card",
+    "imported_card",
+    "inherited",
+    "pulled_name",
+    "read_card",
+    "why",
+    "write_card",
+]
