@@ -59,6 +59,7 @@ class Tokenizer:
             self._plain = tokenizers.Tokenizer.from_str(json.dumps(plain))
         except Exception as error:  # the library raises plain Exception
             raise ValueError(str(error)) from error
+        self._spelt = {index: text.encode() for text, index in self.special_ids.items()}
         self.vocab_size = 1 + max([*vocab.values(), *self.special_ids.values()], default=-1)
         self._bytes = [b""] * self.vocab_size
         for text, index in vocab.items():
@@ -131,13 +132,24 @@ class Tokenizer:
         close()
         return ids
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of `ids`, added tokens left out; bytes that are no UTF-8 become U+FFFD."""
-        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
+    def decode(self, ids: Iterable[int], markup: bool = False) -> str:
+        """Text of `ids`; bytes that are no UTF-8 become U+FFFD.
+
+        Added tokens are left out, or with `markup` spelt. ValueError for an id that has no text at all,
+        which no encoding gives and which is never to be sampled: what it stood for would be lost.
+        """
+        shown = self._spelt if markup else {}
+        return b"".join(shown.get(i) or self._known_bytes(i) for i in ids).decode("utf-8", "replace")
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that an id stands for; b"" for added tokens and for rows without a token."""
         return self._bytes[token_id] if 0 <= token_id < self.vocab_size else b""
+
+    def _known_bytes(self, token_id: int) -> bytes:
+        found = self.token_bytes(token_id)
+        if not found and token_id not in self._spelt:
+            raise ValueError(f"the id {token_id} has no text in this vocabulary")
+        return found
 
     def stream(self) -> "Stream":
         """A function to be fed one id after another."""
@@ -156,7 +168,7 @@ class Stream:
 
     def __call__(self, token_id: int) -> str:
         """The text that `token_id` completes, often its own, sometimes none yet."""
-        return self._decoder.decode(self._tokenizer.token_bytes(token_id))
+        return self._decoder.decode(self._tokenizer._known_bytes(token_id))
 
     def rest(self) -> str:
         """What remains at the end: U+FFFD if the last character was never finished, else nothing."""
@@ -175,12 +187,12 @@ def _require_byte_level(data: dict[str, Any]) -> None:
         raise ValueError("it puts a space in front of a text")
 
 
-def _byte_of() -> dict[str, int]:
-    """GPT-2's spelling of bytes: printable Latin-1 as itself, the others from U+0100 on in their order."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    shown = {chr(byte): byte for byte in printable}
-    return shown | {chr(0x100 + index): byte for index, byte in enumerate(others)}
+def _spelling() -> list[str]:
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
-_BYTE_OF = _byte_of()
+SPELLING = _spelling()
+"""GPT-2's spelling of bytes: printable Latin-1 as itself, the others from U+0100 on in their order."""
+_BYTE_OF = {character: byte for byte, character in enumerate(SPELLING)}
