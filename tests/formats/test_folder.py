@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from xgen.errors import BadModel
 from xgen.formats.folder import load_weights, parameter_shapes, read_shape, save_weights, write_config
 from xgen.model.attention import attend_reference
-from xgen.model.shape import SHAPES, Shape
+from xgen.model.shape import SHAPES, RopeScaling, Shape
 from xgen.model.transformer import Transformer
 
 IDS = torch.arange(7, 40)[None] % 64
@@ -23,6 +23,13 @@ SIZES = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 128,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
 }
 CASES = [
     ("Llama", {"rms_norm_eps": 1e-5}),
@@ -36,6 +43,8 @@ CASES = [
     ),
     ("Qwen2", {"tie_word_embeddings": True, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
     ("Qwen2", {"use_sliding_window": False, "sliding_window": 4}),
+    ("Llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}}),
+    ("Llama", {"head_dim": 32, "rope_parameters": {"rope_theta": 5e5, **LLAMA3}}),
 ]
 
 
@@ -102,6 +111,9 @@ SHAPE = st.builds(
     n_layers=st.integers(1, 4096),
     **dict.fromkeys(("rope_theta", "norm_eps"), POSITIVE),
     **dict.fromkeys(("tied_head", "qkv_bias"), st.booleans()),
+    rope_scaling=st.none()
+    | st.builds(RopeScaling, st.floats(1, 1e3))
+    | st.builds(RopeScaling, st.floats(1, 1e3), st.floats(0.1, 2), st.floats(3, 9), st.integers(1, 1 << 20)),
 )
 
 
@@ -143,10 +155,20 @@ def config(tmp_path: Path) -> dict[str, Any]:
         ({"mlp_bias": True}, "mlp_bias"),
         ({"use_sliding_window": True}, "use_sliding_window"),
         ({"layer_types": ["sliding_attention"]}, "layer_types"),
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "of the kind dynamic"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "of the kind yarn"),
+        ({"rope_scaling": {"rope_type": "longrope", "type": "longrope"}}, "of the kind longrope"),
+        ({"rope_scaling": {"rope_type": "linear", "type": "llama3"}}, "kind linear and llama3"),
+        ({"rope_scaling": {"type": "linear"}}, "factor is None"),
+        ({"rope_scaling": {"type": "linear", "factor": 0.5}}, "below 1"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0, "attention_factor": 3}}, "attention_factor = 3"),
         ({"rope_scaling": 3}, "rope_scaling"),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0}}, "llama3"),
-        ({"rope_parameters": {"rope_theta": 1.0, "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        ({"rope_scaling": {**LLAMA3, "low_freq_factor": 4.0}}, "low_freq_factor 4.0"),
+        ({"rope_scaling": {**LLAMA3, "original_max_position_embeddings": 8.5}}, "window 8.5"),
+        ({"rope_scaling": {**LLAMA3, "high_freq_factor": None}}, "high_freq_factor is None"),
+        ({"rope_scaling": LLAMA3, "rope_parameters": {"rope_theta": 10_000.0}}, "say different things"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 5.0}}, "say different things"),
+        ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"auto_map": {"AutoModel": "x.Y"}}, "auto_map"),
         ({"logit_scale": 2.0}, "logit_scale"),

@@ -3,7 +3,7 @@ import torch
 
 from xgen.formats.folder import save_weights, write_config
 from xgen.model.attention import attend_cpu, attend_reference
-from xgen.model.shape import Shape
+from xgen.model.shape import RopeScaling, Shape
 from xgen.model.transformer import Transformer
 
 CASES = {
@@ -11,6 +11,8 @@ CASES = {
     "grouped, tied": Shape(2, 96, 128, 6, 2, 16, 211, 8192, rope_theta=1e5, norm_eps=1e-5, tied_head=True),
     "seven a group, biases, tied": Shape(2, 112, 128, 14, 2, 8, 211, 8192, 1e6, 1e-6, True, True),
     "biases, untied": Shape(1, 64, 96, 4, 1, 16, 211, 8192, 1e6, 1e-6, False, True),
+    "linear": Shape(2, 96, 128, 6, 2, 16, 211, 8192, rope_scaling=RopeScaling(4.0)),
+    "llama3": Shape(2, 96, 128, 6, 2, 64, 211, 8192, 5e5, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 1024)),
 }
 
 
@@ -49,7 +51,7 @@ def test_against_transformers(case, theirs):
     torch.testing.assert_close(model.logits(model(ids)), expected, atol=5e-4, rtol=5e-4)
 
 
-@pytest.mark.parametrize("case", ["grouped, tied", "seven a group, biases, tied"])
+@pytest.mark.parametrize("case", ["grouped, tied", "seven a group, biases, tied", "linear", "llama3"])
 @torch.inference_mode()
 def test_against_transformers_to_position_8191(case, theirs):
     model = ours(CASES[case])

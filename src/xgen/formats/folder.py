@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from xgen.errors import BadModel
+from xgen.formats.rope import Refuse, positive, read_rope, rope_fields
 from xgen.model.shape import Shape
 
 CONFIG_FILE = "config.json"
@@ -62,7 +63,8 @@ _INERT = {
     *("eos_token_id", "id2label", "initializer_range", "is_llama_config", "label2id", "layer_types"),
     *("max_window_layers", "output_attentions", "output_hidden_states", "pad_token_id", "problem_type"),
     *("return_dict", "sliding_window", "torch_dtype", "transformers_version", "use_cache"),
-    *("transformers.js_config", "_attn_implementation_autoset", "unk_token_id"),
+    *("transformers.js_config", "_attn_implementation_autoset", "unk_token_id", "max_sequence_length"),
+    *("unsloth_fixed", "unsloth_version"),
 }
 _WAY_OUT = "convert the model to a plain Llama or Qwen2 folder, or use another one"
 
@@ -156,21 +158,20 @@ def read_shape(path: Path) -> Shape:
     head_dim = _size(config.get("head_dim") or sizes["d_model"] // n_heads, "head_dim", refuse)
     if n_heads % n_kv_heads or head_dim % 2:
         raise refuse(f"{n_heads} query heads, {n_kv_heads} key heads of {head_dim} cannot be")
+    theta, scaling = read_rope(config, refuse)
     return Shape(
         **sizes,
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
-        rope_theta=_rope_theta(config, refuse),
-        norm_eps=_positive(config.get("rms_norm_eps", 1e-6), "rms_norm_eps", refuse),
+        rope_theta=theta,
+        norm_eps=positive(config.get("rms_norm_eps", 1e-6), "rms_norm_eps", refuse),
         tied_head=_flag(config.get("tie_word_embeddings", False), "tie_word_embeddings", refuse),
         qkv_bias=architecture == "Qwen2ForCausalLM",
+        rope_scaling=scaling,
     )
 
 
-_Refuse = Callable[[str], BadModel]
-
-
-def _architecture(config: dict[str, Any], refuse: _Refuse) -> str:
+def _architecture(config: dict[str, Any], refuse: Refuse) -> str:
     names = config.get("architectures")
     if not isinstance(names, list) or len(names) != 1 or names[0] not in ARCHITECTURES:
         raise refuse(f"architectures is {names!r}, not one of {', '.join(ARCHITECTURES)}")
@@ -180,35 +181,13 @@ def _architecture(config: dict[str, Any], refuse: _Refuse) -> str:
     return architecture
 
 
-def _rope_theta(config: dict[str, Any], refuse: _Refuse) -> float:
-    """Theta stands at the top, or since transformers 5 in `rope_parameters`; no kind but the default."""
-    theta = config.get("rope_theta")
-    for field in ("rope_scaling", "rope_parameters"):
-        table = config.get(field) or {}
-        if not isinstance(table, dict):
-            raise refuse(f"{field} is not a table of fields")
-        for key, value in table.items():
-            plain = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1.0}
-            if key == "rope_theta":
-                theta = value
-            elif plain.get(key) != value:
-                raise refuse(f"{field} with {key} = {value!r} cannot be represented")
-    return _positive(10_000.0 if theta is None else theta, "rope_theta", refuse)
-
-
-def _size(value: object, field: str, refuse: _Refuse) -> int:
+def _size(value: object, field: str, refuse: Refuse) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31:
         raise refuse(f"{field} is {value!r}, not a whole number above 0")
     return value
 
 
-def _positive(value: object, field: str, refuse: _Refuse) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-        raise refuse(f"{field} is {value!r}, not a number above 0")
-    return float(value)
-
-
-def _flag(value: object, field: str, refuse: _Refuse) -> bool:
+def _flag(value: object, field: str, refuse: Refuse) -> bool:
     if not isinstance(value, bool):
         raise refuse(f"{field} is {value!r}, not true or false")
     return value
@@ -224,7 +203,7 @@ def write_config(folder: Path, shape: Shape, **more: Any) -> None:
         "head_dim": shape.head_dim,
         "hidden_act": "silu",
         "rms_norm_eps": shape.norm_eps,
-        "rope_theta": shape.rope_theta,
+        **rope_fields(shape),
         "tie_word_embeddings": shape.tied_head,
         "torch_dtype": "bfloat16",
     }

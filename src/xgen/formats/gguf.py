@@ -110,6 +110,7 @@ def read_gguf_shape(source: GGUFFile) -> Shape:
         norm_eps=_number(source, own, "attention.layer_norm_rms_epsilon"),
         tied_head=_is_tied(source),
         qkv_bias=architecture == "qwen2",
+        rope_scaling=None,
     )
 
 

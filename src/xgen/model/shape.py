@@ -4,12 +4,28 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class RopeScaling:
+    """How rotary frequencies are lowered, so that more positions fit into the angles once trained.
+
+    Without `original_window` all are divided by `factor` (position interpolation: Chen et al. 2023).
+    With it, only those that turn fewer than `low_frequency` times within the original window of so many
+    tokens; those that turn more than `high_frequency` times stay, and between the two they pass from the
+    one to the other (Llama 3.1; the model card's `llama3` kind).
+    """
+
+    factor: float
+    low_frequency: float = 0.0
+    high_frequency: float = 0.0
+    original_window: int = 0
+
+
+@dataclass(frozen=True)
 class Shape:
     """A Llama-family decoder: pre-norm RMSNorm, rotary positions, SwiGLU, grouped queries.
 
     `d_model` is the width, `d_ff` that of the gated feed-forward layer, `max_seq_len` the window
     in tokens. `tied_head` shares the embedding with the output; `qkv_bias` adds biases on q, k
-    and v (Qwen2). Rotary pairs dimension i with i + head_dim / 2.
+    and v (Qwen2). Rotary pairs dimension i with i + head_dim / 2; `rope_scaling` slows their angles.
     """
 
     n_layers: int
@@ -24,6 +40,7 @@ class Shape:
     norm_eps: float = 1e-6
     tied_head: bool = False
     qkv_bias: bool = False
+    rope_scaling: RopeScaling | None = None
 
     @property
     def n_parameters(self) -> int:

@@ -16,7 +16,7 @@ from xgen.model.attention import Attend, attend_reference
 from xgen.model.joint import joint
 from xgen.model.loss import cross_entropy
 from xgen.model.packed import Packed
-from xgen.model.shape import Shape
+from xgen.model.shape import RopeScaling, Shape
 
 KeysValues = Sequence[tuple[Tensor, Tensor]]
 """For each layer the buffers of keys and values, [B, G, capacity, D]; the caller owns them."""
@@ -165,9 +165,22 @@ def rotary(shape: Shape, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor,
     """
     half = torch.arange(0, shape.head_dim, 2, device=positions.device, dtype=torch.float32)
     frequencies = 1.0 / shape.rope_theta ** (half / shape.head_dim)
+    if shape.rope_scaling is not None:
+        frequencies = _scaled(frequencies, shape.rope_scaling)
     angles = positions[..., None, :, None].float() * frequencies
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def _scaled(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
+    """Rotary frequencies [D / 2] in radians a token, lowered as RopeScaling says."""
+    lowered = frequencies / scaling.factor
+    if not scaling.original_window:
+        return lowered
+    turns = scaling.original_window * frequencies / (2 * torch.pi)
+    span = scaling.high_frequency - scaling.low_frequency
+    kept = ((turns - scaling.low_frequency) / span).clamp(0, 1)
+    return torch.lerp(lowered, frequencies, kept)
 
 
 def rotate(x_BHTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
