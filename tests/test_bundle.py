@@ -211,7 +211,7 @@ def test_8_bit_weights_are_made_once_and_kept(tiny_folder: Path, four_rows: list
     assert 0 < (one - exact).norm() / exact.norm() < 0.05
     assert first.identity == again.identity != plain.identity
     layer = again.model.layers[0].q
-    assert layer.weight_int8_NK.data_ptr() % ALIGNMENT == 0
+    assert layer.int8_NK.data_ptr() % ALIGNMENT == 0
     assert (first.longest_draft, plain.longest_draft) == (3, LONGEST_DRAFT)
     (copy,) = (home / "int8").iterdir()
     assert int8_copies.int8_copies() == [("tiny", copy.stat().st_size)]

@@ -4,8 +4,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from xgen.model import int8 as int8_module
 from xgen.model.attention import attend_cpu
-from xgen.model.int8 import ALIGNMENT, STEP, Int8Linear, add_int8, int8_weights, quantised
+from xgen.model.int8 import (
+    ALIGNMENT,
+    FEW_ROWS,
+    STEP,
+    EmbeddingInt8,
+    WeightInt8,
+    add_int8,
+    dequantised,
+    int8_weights,
+    quantised,
+)
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 
@@ -40,7 +51,7 @@ def test_law_few_rows_are_near_many_rows_exact(dtype, bias, n_rows, n_steps, n_o
     """Up to max_rows through 8 bits; above, bit for bit the layer it was made from."""
     n_in = n_steps * STEP
     layer = nn.Linear(n_in, n_out, bias=bias).to(dtype)
-    ours = Int8Linear(layer, *quantised(layer.weight.detach()), max_rows=4)
+    ours = WeightInt8(*quantised(layer.weight.detach()), layer.bias, max_rows=4, weight=layer.weight)
     x = weights(n_rows, n_in, seed).to(dtype)[None]
     out, expected = ours(x), layer(x)
     assert out.dtype == dtype
@@ -48,6 +59,58 @@ def test_law_few_rows_are_near_many_rows_exact(dtype, bias, n_rows, n_steps, n_o
         assert torch.equal(out, expected)
     else:
         assert (out - expected).float().norm() < 0.01 * (x.float().norm() * layer.weight.float().norm() + 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@given(
+    n_rows=st.integers(1, 2 * FEW_ROWS),
+    n_in=st.sampled_from([1, 31, 32, 33, 64, 96]),
+    n_out=st.integers(1, 100),
+    room=st.sampled_from([1, 64, 1000, 1 << 22]),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=30, deadline=None)
+def test_law_8_bits_alone_are_the_product_of_what_they_stand_for(dtype, n_rows, n_in, n_out, room, seed):
+    """However many rows, whatever width, in however many parts; against the product in float64."""
+    int8, scale = quantised(weights(n_out, n_in, seed))
+    bias = nn.Parameter(weights(1, n_out, seed)[0].to(dtype), requires_grad=False)
+    x = weights(n_rows, n_in, seed + 1).to(dtype)[None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(int8_module.ROOM, "cpu", room)
+        out = WeightInt8(int8, scale, bias)(x)
+    assert out.dtype == dtype
+    standing = int8.double() * scale.double()[:, None]
+    expected = x.double() @ standing.T + bias.double()
+    # roundings to bf16: of few rows' activations or of many rows' weights, and of results once or twice
+    noise = 2**-7 * (x.double().abs() @ standing.abs().T + expected.abs())
+    assert ((out.double() - expected).abs() <= noise + 1e-5).all()
+
+
+def test_8_bits_alone_keep_no_other_form():
+    ours = WeightInt8(*quantised(weights(64, 64)))
+    ours(weights(40, 64))
+    assert not list(ours.parameters())
+    assert sum(b.nbytes for b in ours.buffers()) == 64 * 64 + 64 * 4 + 64 * 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_embedding_gives_the_rows_it_stands_for(dtype):
+    int8, scale = quantised(weights(50, 24))
+    ids = torch.tensor([[3, 3, 49]])
+    rows = EmbeddingInt8(int8, scale, dtype)(ids)
+    assert torch.equal(rows, (int8.float() * scale.float()[:, None]).to(dtype)[ids])
+    assert torch.equal(rows, dequantised(int8, scale.float(), dtype)[ids])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_gpu_multiplies_by_the_same_8_bits(dtype):
+    int8, scale = quantised(weights(300, 200) * 1e-3)
+    x = 100 * weights(7, 200)
+    out = WeightInt8(int8.cuda(), scale.cuda())(x.to("cuda", dtype)).cpu()
+    expected = x.to(dtype).double() @ (int8.double() * scale.double()[:, None]).T
+    assert ((out.double() - expected).norm() / expected.norm()) < 0.01
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -65,17 +128,15 @@ def test_a_model_with_8_bits_is_near_itself_and_shares_its_weights(tied):
     assert torch.equal(model.logits(model(many)), before_many)
     after = model.logits(model(ids))
     assert 0 < (after - before).norm() / before.norm() < 0.02
-    assert isinstance(model.head, Int8Linear)
+    assert isinstance(model.head, WeightInt8)
 
 
 @torch.inference_mode()
 def test_odd_widths_are_left_alone():
     """The kernel would read what lies behind the weights."""
-    with pytest.raises(ValueError, match="multiple of 32"):
-        Int8Linear(nn.Linear(33, 3), *quantised(torch.zeros(3, 33)), max_rows=4)
     model = Transformer(Shape(1, 48, 64, 3, 1, 16, 99, 8192, tied_head=True), attend_cpu).eval()
     add_int8(model, 4, int8_weights(model))
-    kinds = {name for name, module in model.named_modules() if isinstance(module, Int8Linear)}
+    kinds = {name for name, module in model.named_modules() if isinstance(module, WeightInt8)}
     assert kinds == {"layers.0.down"}
     assert model.head is None
 
@@ -89,12 +150,11 @@ def test_8_bits_of_another_model_are_refused():
 @pytest.mark.parametrize("offset", [0, 1, 8, 16])
 def test_weights_may_begin_anywhere(offset):
     """Mapped from a file they do; the kernel would end the process."""
-    layer = nn.Linear(64, 48).requires_grad_(False)
-    int8, scale = quantised(layer.weight)
+    int8, scale = quantised(weights(48, 64))
     memory = torch.zeros(offset + int8.numel() + 64, dtype=torch.int8)
     moved = memory[offset : offset + int8.numel()].view(int8.shape)
     moved.copy_(int8)
     x = weights(2, 64)
-    ours = Int8Linear(layer, moved, scale, max_rows=4)
-    assert torch.equal(ours(x), Int8Linear(layer, int8, scale, max_rows=4)(x))
-    assert (ours.weight_int8_NK.data_ptr() == moved.data_ptr()) == (moved.data_ptr() % ALIGNMENT == 0)
+    ours = WeightInt8(moved, scale)
+    assert torch.equal(ours(x), WeightInt8(int8, scale)(x))
+    assert (ours.int8_NK.data_ptr() == moved.data_ptr()) == (moved.data_ptr() % ALIGNMENT == 0)

@@ -1,14 +1,18 @@
-"""Linear maps that read half the bytes where few rows pass: a second copy of their weights in 8 bits.
+"""Linear maps, and embeddings, that read half the bytes: their weights in 8 bits.
 
-A product of one row takes as long as its weights take to be read. Many rows multiply faster in the
-weights' own type, so that is kept.
+Rows of numbers become int8 with a scale each, W[n] about int8[n] * scale[n]: of a weight the rows are
+its output channels, of an embedding the tokens, and keys and values are kept the same way. Activations
+are not quantised.
 """
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from xgen.model.transformer import Transformer
+if TYPE_CHECKING:
+    from xgen.model.transformer import Transformer
 
 STEP = 32
 """Inputs must come in whole steps: torch's kernel reads on to the next one and does not check."""
@@ -16,35 +20,82 @@ STEP = 32
 ALIGNMENT = 16
 """Bytes that weights must begin at a multiple of: elsewhere the kernel ends the process."""
 
+FEW_ROWS = 16
+"""Rows that torch's kernel multiplies faster than their weights are brought back to 16 bits (both CPUs of
+docs/results.md)."""
 
-class Int8Linear(nn.Linear):
-    """A linear map [K] -> [N]: up to `max_rows` rows through 8-bit weights, more through `weight` itself.
+ROOM = {"cpu": 1 << 22, "cuda": 1 << 26}
+"""Weights that are brought back to 16 bits at once: few beside a model, enough for fast products."""
 
-    Each output channel has its scale: W[n] is about int8[n] * scale[n]. Activations are not quantised
-    but pass as bf16, the only type that torch's kernel is fast with. K must be a multiple of `STEP`.
+
+class WeightInt8(nn.Module):
+    """A linear map [K] -> [N] by 8-bit weights: `int8_NK` row by row without gaps, `scale_N` in fp32.
+
+    On a CPU up to `max_rows` rows pass through torch's packed product, as bf16, the only type that it is
+    fast with; K must then be a multiple of `STEP`. More rows are multiplied in their own type: by `weight`
+    [N, K] where that is kept beside the 8 bits, else by parts of them brought back for the moment (on a
+    GPU any rows; the scale goes into the weights, where fp16 does not overflow). Nothing of the
+    16-bit form stays in memory.
     """
 
-    weight_int8_NK: Tensor
+    int8_NK: Tensor
     scale_N: Tensor
+    scale_bf16_N: Tensor
+    """For torch's kernel, which takes nothing else; `quantised` has made the scales exact in bf16."""
 
-    def __init__(self, layer: nn.Linear, int8_NK: Tensor, scale_N: Tensor, max_rows: int) -> None:
-        if layer.in_features % STEP:
-            raise ValueError(f"{layer.in_features} inputs are not a multiple of {STEP}")
-        super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-        self.weight, self.bias = layer.weight, layer.bias  # the same memory
-        self.max_rows = max_rows
-        self.register_buffer("weight_int8_NK", aligned(int8_NK), persistent=False)
-        self.register_buffer("scale_N", aligned(scale_N), persistent=False)
+    def __init__(
+        self,
+        int8_NK: Tensor,
+        scale_N: Tensor,
+        bias: Tensor | None = None,
+        max_rows: int = FEW_ROWS,
+        weight: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.out_features, self.in_features = int8_NK.shape
+        self.weight, self.bias = weight, bias
+        self.max_rows = max_rows if self.in_features % STEP == 0 and int8_NK.device.type == "cpu" else 0
+        self.register_buffer("int8_NK", aligned(int8_NK.contiguous()), persistent=False)
+        self.register_buffer("scale_N", scale_N.float(), persistent=False)
+        self.register_buffer("scale_bf16_N", scale_N.bfloat16(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] -> [..., N] in the dtype of `x`."""
-        if x.numel() > self.max_rows * self.in_features:
+        if x.numel() <= self.max_rows * self.in_features:
+            return self._few(x)
+        if self.weight is not None:
             return linear(x, self.weight, self.bias)
+        size = max(1, ROOM[x.device.type] // self.in_features)
+        parts = []
+        for begin in range(0, self.out_features, size):
+            here = slice(begin, begin + size)
+            weight_PK = dequantised(self.int8_NK[here], self.scale_N[here], x.dtype)
+            parts.append(linear(x, weight_PK, None if self.bias is None else self.bias[here]))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def _few(self, x: Tensor) -> Tensor:
         rows_RK = x.reshape(-1, self.in_features).bfloat16()
-        out_RN = torch._weight_int8pack_mm(rows_RK, self.weight_int8_NK, self.scale_N).to(x.dtype)
+        out_RN = torch._weight_int8pack_mm(rows_RK, self.int8_NK, self.scale_bf16_N).to(x.dtype)
         if self.bias is not None:
             out_RN = out_RN + self.bias
         return out_RN.view(*x.shape[:-1], -1)
+
+
+class EmbeddingInt8(nn.Module):
+    """Rows of 8-bit weights by their ids, as `dtype`; a tied head is a WeightInt8 of the same memory."""
+
+    int8_VM: Tensor
+    scale_V: Tensor
+
+    def __init__(self, int8_VM: Tensor, scale_V: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.register_buffer("int8_VM", int8_VM, persistent=False)
+        self.register_buffer("scale_V", scale_V.float(), persistent=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Ids [...] (int64) -> [..., M]."""
+        return dequantised(self.int8_VM[ids], self.scale_V[ids], self.dtype)
 
 
 def aligned(tensor: Tensor) -> Tensor:
@@ -52,18 +103,23 @@ def aligned(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
-def quantised(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights [N, K] -> int8 [N, K] and scales [N] (bf16), so that int8 * scale is near the weight.
+def quantised(rows: Tensor, scale_dtype: torch.dtype = torch.bfloat16) -> tuple[Tensor, Tensor]:
+    """Rows [..., K] -> int8 [..., K] and scales [...], so that int8 * scale is near the row.
 
-    The weights are divided by the scale as bf16 has it, so its rounding costs nothing.
+    The rows are divided by the scale as `scale_dtype` has it, so its rounding costs nothing.
     """
-    largest_N1 = weight_NK.abs().amax(1, keepdim=True).float()
-    scale_N1 = (largest_N1 / 127).clamp(min=1e-30).bfloat16()
-    int8_NK = (weight_NK.float() / scale_N1.float()).round().clamp(-127, 127).to(torch.int8)
-    return int8_NK, scale_N1[:, 0]
+    largest = rows.abs().amax(-1, keepdim=True).float()
+    scale = (largest / 127).clamp(min=1e-30).to(scale_dtype)
+    int8 = (rows.float() / scale.float()).round().clamp(-127, 127).to(torch.int8)
+    return int8, scale[..., 0]
 
 
-def int8_weights(model: Transformer) -> dict[str, Tensor]:
+def dequantised(int8: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """int8 [..., K] and scales [...] (fp32) -> rows [..., K], multiplied in fp32 and rounded once."""
+    return torch.mul(int8, scale[..., None], out=int8.new_empty(int8.shape, dtype=dtype))
+
+
+def int8_weights(model: "Transformer") -> dict[str, Tensor]:
     """The 8-bit copies that `add_int8` takes: NAME.int8 and NAME.scale of every linear map and the head."""
     found = {}
     for name, layer in _layers(model).items():
@@ -71,7 +127,7 @@ def int8_weights(model: Transformer) -> dict[str, Tensor]:
     return found
 
 
-def add_int8(model: Transformer, max_rows: int, weights: dict[str, Tensor]) -> None:
+def add_int8(model: "Transformer", max_rows: int, weights: dict[str, Tensor]) -> None:
     """Give the linear maps of `model`, and its vocabulary's matrix, 8-bit weights for few rows.
 
     For inference on a CPU, once the weights are loaded; they stay as and where they are. `weights` are
@@ -84,10 +140,11 @@ def add_int8(model: Transformer, max_rows: int, weights: dict[str, Tensor]) -> N
         if int8_NK.shape != layer.weight.shape or scale_N.shape != layer.weight.shape[:1]:
             raise ValueError(f"the 8-bit weights of {name} have another shape")
         parent, _, own_name = name.rpartition(".")
-        setattr(model.get_submodule(parent), own_name, Int8Linear(layer, int8_NK, scale_N, max_rows))
+        both = WeightInt8(int8_NK, scale_N, layer.bias, max_rows, layer.weight)
+        setattr(model.get_submodule(parent), own_name, both)
 
 
-def _layers(model: Transformer) -> dict[str, nn.Linear]:
+def _layers(model: "Transformer") -> dict[str, nn.Linear]:
     """The maps that can have 8-bit weights; a tied head among them, as a map of its own."""
     layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     if model.head is None:
