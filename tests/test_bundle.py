@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from xgen.bundle import int8_copies, load, loading, pull, pulling
+from xgen.bundle import finding, int8_copies, load, loading, pull, pulling
 from xgen.cards import ADAPTED, CARDS, Card, read_card, write_card
 from xgen.engine import machine
 from xgen.engine.speculate import LONGEST_DRAFT
@@ -355,12 +355,12 @@ def test_an_adapter_is_no_model_and_must_be_there(tiny_folder: Path, adapter: Pa
 def test_a_name_may_be_an_adapter_in_the_package(
     fetched: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "shipped_adapter", lambda name: None)
+    monkeypatch.setattr(finding, "shipped_adapter", lambda name: None)
     with pytest.raises(BadModel, match="its adapter is missing"):
         load("reader", **FP32)
     with pytest.raises(BadModel, match=r"an adapter of its own; name its model, qwen-0\.5b"):
         load("reader", **FP32, adapter=home)
-    monkeypatch.setattr(loading, "shipped_adapter", lambda name: own)
+    monkeypatch.setattr(finding, "shipped_adapter", lambda name: own)
     own = home / "own"
     with pytest.raises(NotPulled, match="xgen pull qwen"):
         load("reader", **FP32)

@@ -4,22 +4,18 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from xgen.bundle.finding import Found, end_ids, find
 from xgen.bundle.int8_copies import kept_int8_weights, weights_identity
-from xgen.bundle.pulling import pull, source_of
-from xgen.cards import ADAPTED, CARDS, Card, adapted_card, allows, card, pulled_name, read_card, why
+from xgen.cards import Card, allows, why
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
-from xgen.errors import BadModel, NotPulled, XgenError
-from xgen.files import model_folder, shipped_adapter, shipped_file
-from xgen.formats.adapter import ADAPTER_FILE, load_adapter
-from xgen.formats.folder import CONFIG_FILE, load_weights, read_json, read_shape
+from xgen.errors import BadModel, XgenError
+from xgen.formats.folder import load_weights
 from xgen.model.attention import attend_for
 from xgen.model.int8 import add_int8
-from xgen.model.lora import Adapter, merged
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -27,7 +23,6 @@ from xgen.text.chat import ChatTemplate
 from xgen.text.tokenizer import Tokenizer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-GENERATION_FILE = "generation_config.json"
 
 
 @dataclass(frozen=True)
@@ -80,32 +75,28 @@ def load(
     that is not there.
     """
     started = Clock.now()
-    adapter = _adapter(str(name_or_folder), None if adapter is None else Path(adapter))
-    folder = _find(name_or_folder)
+    found = find(name_or_folder, adapter)
+    folder, shape = found.folder, found.shape
     place = _device(device)
     choice = choice_for(place) if dtype == "auto" else Choice(_dtype(dtype), 0, {})
-    shape = read_shape(folder / CONFIG_FILE)
-    of_model = read_card(folder)
-    its_card = of_model if adapter is None else adapted_card(of_model, adapter)
-    if (allowed := allows(its_card, "commercial")) is not True:
+    if (allowed := allows(found.card, "commercial")) is not True:
         isnt = "is not known to allow" if allowed is None else "does not allow"
-        _say_once(f"{its_card.name} {isnt} commercial use: {why(its_card, 'commercial')}")
-    change = None if adapter is None else load_adapter(adapter, shape, of_model.name)
+        _say_once(f"{found.card.name} {isnt} commercial use: {why(found.card, 'commercial')}")
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.vocab_size > shape.vocab_size:
         what = f"its tokenizer has {tokenizer.vocab_size} ids for {shape.vocab_size} rows"
         raise BadModel(str(folder), what, "bring the folder again")
-    end_ids = _end_ids(folder, shape)
+    ends = frozenset(end_ids(folder, shape))
     nameless = (i for i in range(shape.vocab_size) if not tokenizer.token_bytes(i))
-    model = _model(folder, shape, place, choice, change)
+    model = _model(found, place, choice)
     if choice.int8_rows:
-        add_int8(model, choice.int8_rows, kept_int8_weights(folder, adapter, model))
+        add_int8(model, choice.int8_rows, kept_int8_weights(folder, found.adapter, model))
     if place.type == "cpu" and (n_threads := leave_busy_cores(started)) < all_threads():
         note(f"other programs keep cores busy: computing on {n_threads} of {all_threads()}")
     return Bundle(
-        card=its_card,
+        card=found.card,
         folder=folder,
-        adapter=adapter,
+        adapter=found.adapter,
         shape=shape,
         model=model,
         tokenizer=tokenizer,
@@ -113,45 +104,14 @@ def load(
         device=place,
         dtype=choice.dtype,
         int8_rows=choice.int8_rows,
-        end_ids=end_ids,
-        hidden_ids=frozenset(nameless) - end_ids,
+        end_ids=ends,
+        hidden_ids=frozenset(nameless) - ends,
     )
 
 
 @cache
 def _say_once(text: str) -> None:
     note(text)
-
-
-def _find(name_or_folder: str | Path) -> Path:
-    name = str(name_or_folder)
-    if isinstance(name_or_folder, Path) or (name not in CARDS and Path(name).is_dir()):
-        if not Path(name).is_dir():
-            raise BadModel(name, "there is no such folder", "name a folder that holds a model")
-        if (Path(name) / ADAPTER_FILE).is_file() and not (Path(name) / CONFIG_FILE).is_file():
-            way_out = "name its model by --model and this folder by --adapter"
-            raise BadModel(name, "it holds an adapter, which changes a model and is none", way_out)
-        return Path(name)
-    name = pulled_name(name)
-    known = card(name)
-    folder = model_folder(name)
-    if folder.is_dir():
-        return folder
-    if shipped_file(name) is not None:
-        return pull(name, quiet=True)
-    source_of(known)
-    raise NotPulled(name, "it is not on this disk yet", f"run `xgen pull {name}`")
-
-
-def _adapter(name: str, given: Path | None) -> Path | None:
-    """The folder of the adapter that changes the model `name`: its own in the package, or the one given."""
-    if name not in ADAPTED:
-        return given
-    if given is not None:
-        raise BadModel(name, "it has an adapter of its own", f"name its model, {ADAPTED[name]}")
-    if (folder := shipped_adapter(name)) is None:
-        raise BadModel(name, "its adapter is missing from the package", "install the package again")
-    return folder
 
 
 def _device(name: str) -> torch.device:
@@ -174,38 +134,17 @@ def _dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _model(
-    folder: Path, shape: Shape, device: torch.device, choice: Choice, change: Adapter | None
-) -> Transformer:
-    weights = load_weights(folder, shape)
+def _model(found: Found, device: torch.device, choice: Choice) -> Transformer:
+    weights = load_weights(found.folder, found.shape)
     with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
-        model = Transformer(shape, attend_for(device))
+        model = Transformer(found.shape, attend_for(device))
     try:
-        if change is None:
-            placed = {name: tensor.to(device, choice.dtype) for name, tensor in weights.items()}
-        else:
-            placed = {
-                name: merged(tensor.to(device), name, change).to(choice.dtype)
-                for name, tensor in weights.items()
-            }
+        placed = {
+            name: found.changed(tensor.to(device), name).to(choice.dtype) for name, tensor in weights.items()
+        }
     except torch.OutOfMemoryError as error:
-        needed = (
-            f"{shape.weight_bytes(choice.dtype.itemsize) / 1e6:,.0f} MB of weights do not fit on {device}"
-        )
-        raise XgenError(str(folder), needed, "use a smaller model, or the CPU") from error
+        n_bytes = found.shape.weight_bytes(choice.dtype.itemsize)
+        needed = f"{n_bytes / 1e6:,.0f} MB of weights do not fit on {device}"
+        raise XgenError(str(found.folder), needed, "use a smaller model, or the CPU") from error
     model.load_state_dict(placed, assign=True)
     return model.requires_grad_(False).eval()
-
-
-def _end_ids(folder: Path, shape: Shape) -> frozenset[int]:
-    """From generation_config.json, else from config.json: one id or a list."""
-    files = [folder / name for name in (GENERATION_FILE, CONFIG_FILE)]
-    found: Any = next(filter(None, (_ends_in(path) for path in files)), [])
-    if not found or not all(isinstance(i, int) and 0 <= i < shape.vocab_size for i in found):
-        raise BadModel(str(folder), "no eos_token_id says what ends a reply", "bring the folder again")
-    return frozenset(found)
-
-
-def _ends_in(path: Path) -> list[Any]:
-    ends = read_json(path).get("eos_token_id") if path.is_file() else None
-    return ends if isinstance(ends, list) else [] if ends is None else [ends]

@@ -1,7 +1,7 @@
 """A GGUF file made into a Hugging Face folder, once: weights as bf16, the tokenizer, the chat template.
 
-Architectures `llama` and `qwen2`, tokenizers `smollm` and `qwen2`, and the tensor types that are tested
-against the library gguf and llama.cpp; everything else is refused by name.
+Architectures `llama` and `qwen2`, tokenizers `gpt-2`, `smollm` and `qwen2`, and the tensor types that are
+tested against the library gguf and llama.cpp; everything else is refused by name.
 """
 
 from collections.abc import Callable
@@ -159,7 +159,7 @@ def _is_tied(source: GGUFFile) -> bool:
 def _tensor_source(source: GGUFFile, shape: Shape) -> Callable[[str], Tensor]:
     """A function from our parameter name to its tensor in bf16; every stored tensor has its place."""
     sizes = parameter_shapes(shape)
-    places = {name: _stored_name(name) for name in sizes}
+    places = {name: stored_name(name) for name in sizes}
     if shape.tied_head and "output.weight" in source.tensors:
         # The copy for the output is the finer one (Q8_0 or Q6_K against Q5_0 or Q4_K).
         places["embedding.weight"] = "output.weight"
@@ -188,7 +188,8 @@ def _tensor_source(source: GGUFFile, shape: Shape) -> Callable[[str], Tensor]:
     return tensor_of
 
 
-def _stored_name(name: str) -> str:
+def stored_name(name: str) -> str:
+    """The name of our parameter in a GGUF file."""
     if name in _OUTER_TENSORS:
         return _OUTER_TENSORS[name]
     _, index, part, kind = name.split(".")
@@ -212,18 +213,23 @@ def _unpermuted(tensor: Tensor, head_dim: int) -> Tensor:
 
 # llama.cpp's pre-tokenizers of these names, in the parts of the library tokenizers.
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
-_QWEN2_PATTERN = (
+QWEN2_PATTERNS = (
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 )
+"""llama.cpp's spelling of Qwen2's pattern, and Qwen's own."""
 _PRE_TOKENIZERS: dict[str, list[dict[str, Any]]] = {
+    "gpt-2": [{**_BYTE_LEVEL, "use_regex": True}],
     "smollm": [{"type": "Digits", "individual_digits": True}, {**_BYTE_LEVEL, "use_regex": True}],
     "qwen2": [
-        {"type": "Split", "pattern": {"Regex": _QWEN2_PATTERN}, "behavior": "Isolated", "invert": False},
+        {"type": "Split", "pattern": {"Regex": QWEN2_PATTERNS[0]}, "behavior": "Isolated", "invert": False},
         {**_BYTE_LEVEL, "use_regex": False},
     ],
 }
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+"""Kinds of tokens in a GGUF file."""
 
 
 def _tokenizer(source: GGUFFile, shape: Shape) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -246,7 +252,7 @@ def _tokenizer(source: GGUFFile, shape: Shape) -> tuple[dict[str, Any], dict[str
     tokens, kinds, merges = (_texts(source, own, key) for key in ("tokens", "token_type", "merges"))
     if len(tokens) != shape.vocab_size or len(kinds) != len(tokens) or len(set(tokens)) != len(tokens):
         raise _refuse(source, f"it has {len(tokens)} tokens for {shape.vocab_size} rows, or some twice")
-    if strange := set(kinds) - {_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED}:
+    if strange := set(kinds) - {NORMAL, CONTROL, USER_DEFINED, UNUSED}:
         raise _refuse(source, f"its tokenizer has tokens of the kind {sorted(strange)[0]}")
     added = [
         {
@@ -256,10 +262,10 @@ def _tokenizer(source: GGUFFile, shape: Shape) -> tuple[dict[str, Any], dict[str
             "lstrip": False,
             "rstrip": False,
             "normalized": False,
-            "special": kinds[index] == _CONTROL,
+            "special": kinds[index] == CONTROL,
         }
         for index, token in enumerate(tokens)
-        if kinds[index] in (_CONTROL, _USER_DEFINED)
+        if kinds[index] in (CONTROL, USER_DEFINED)
     ]
     tokenizer = {
         "version": "1.0",
@@ -279,7 +285,7 @@ def _tokenizer(source: GGUFFile, shape: Shape) -> tuple[dict[str, Any], dict[str
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": False,
-            "vocab": {token: i for i, token in enumerate(tokens) if kinds[i] != _UNUSED},
+            "vocab": {token: i for i, token in enumerate(tokens) if kinds[i] != UNUSED},
             "merges": [merge.split(" ", 1) for merge in merges],
         },
     }
