@@ -2,6 +2,7 @@ import builtins
 import json
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from xgen.errors import BadModel, NotPulled
 from xgen.text.chat import ChatTemplate, Message
-from xgen.text.tokenizer import Piece, Tokenizer
+from xgen.text.tokenizer import Piece, Tokenizer, replace_surrogates
 from xgen.text.xgen_tokens import (
     CODE_TOKENS,
     END_OF_TEXT,
@@ -127,11 +128,54 @@ def test_law_the_ids_are_those_of_tiktoken(ranks: dict[bytes, int]) -> None:
     @settings(deadline=None, max_examples=400)
     def law(text: str) -> None:
         assert ours.encode(text) == theirs.encode_ordinary(text)
-        assert ours.encode_batch([text]) == [theirs.encode_ordinary(text)]
+        slow = [found.ids for found in ours._plain.encode_batch([replace_surrogates(text)[0]])]
+        assert slow == [theirs.encode_ordinary(text)]
         assert ours.encode_markup([Piece(text, markup=True)]) == theirs.encode(text, allowed_special="all")
         assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode_ordinary(text))
 
     law()
+
+
+def test_law_with_tiktoken_or_without_all_is_the_same(
+    ranks: dict[bytes, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library tiktoken, where it is installed, is the faster way of encoding, and no other."""
+    fast = Tokenizer(xgen_tokenizer_json(ranks))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tiktoken", None)
+        slow = Tokenizer(xgen_tokenizer_json(ranks))
+    assert (fast._ranked is None, slow._ranked is None) == (find_spec("tiktoken") is None, True)
+
+    @given(texts=st.lists(TEXTS, max_size=3))
+    @settings(deadline=None, max_examples=200)
+    def law(texts: list[str]) -> None:
+        assert fast.encode_batch(texts) == slow.encode_batch(texts) == list(map(slow.encode, texts))
+        assert list(map(fast.encode_with_offsets, texts)) == list(map(slow.encode_with_offsets, texts))
+
+    law()
+
+
+@pytest.mark.parametrize("mark", [" ", "\n", "\t ", "a", "^", "日"])
+def test_a_long_run_of_anything_is_encoded(small: dict[bytes, int], mark: str) -> None:
+    """The published code dies of a million spaces: its pattern takes more stack than there is."""
+    ours = Tokenizer(xgen_tokenizer_json(small))
+    text = mark * 200_000
+    assert ours.decode(ours.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ignore_merges": False},
+        {"merges": [["t", "h"]]},
+    ],
+)
+def test_other_vocabularies_are_not_tiktokens(small: dict[bytes, int], change: dict[str, Any]) -> None:
+    data = xgen_tokenizer_json(small)
+    assert Tokenizer(data | {"model": data["model"] | change})._ranked is None
+    sequence = {"type": "Sequence", "pretokenizers": [data["pre_tokenizer"]]}
+    assert Tokenizer(data | {"pre_tokenizer": sequence})._ranked is None
+    assert Tokenizer(data | {"normalizer": {"type": "NFC"}})._ranked is None
 
 
 def test_against_tiktoken_the_classes_of_characters(small: dict[bytes, int]) -> None:
@@ -139,7 +183,7 @@ def test_against_tiktoken_the_classes_of_characters(small: dict[bytes, int]) -> 
     theirs, ours = tiktoken_of(small), Tokenizer(xgen_tokenizer_json(small))
     two_planes = (chr(i) for i in range(0x20000) if not 0xD800 <= i < 0xF900)
     text = "".join(f"a{character}1" for character in two_planes)
-    assert ours.encode(text) == theirs.encode_ordinary(text)
+    assert ours.encode(text) == ours._plain.encode(text).ids == theirs.encode_ordinary(text)
 
 
 def test_transformers_loads_it_without_code_of_its_own(folder: Path, vectors: Callable) -> None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 
 from xgen.errors import BadModel
+from xgen.text.ranked import ranked_encoding
 
 TOKENIZER_FILE = "tokenizer.json"
 _LARGEST_FILE_BYTES = 1 << 27
@@ -36,7 +38,7 @@ def replace_surrogates(text: str) -> tuple[str, int]:
 
     Lengths and offsets stay. `Tokenizer.encode` does it too; whoever opens a document can say the number.
     """
-    return _SURROGATES.subn("\ufffd", text)
+    return (text, 0) if text.isascii() else _SURROGATES.subn("\ufffd", text)
 
 
 class Tokenizer:
@@ -64,6 +66,8 @@ class Tokenizer:
         self._bytes = [b""] * self.vocab_size
         for text, index in vocab.items():
             self._bytes[index] = bytes(_BYTE_OF[character] for character in text)
+        self._lengths = np.array([len(token) for token in self._bytes])
+        self._ranked = ranked_encoding(data, {self._bytes[index]: index for index in vocab.values()})
         spellings = sorted(self.special_ids, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
 
@@ -89,11 +93,16 @@ class Tokenizer:
         A byte that the vocabulary has no token for leaves no id, as in llama.cpp; of the models listed
         only smollm2 has such: six control characters and the unassigned planes of Unicode.
         """
-        ids: list[int] = self._plain.encode(replace_surrogates(text)[0]).ids
+        cleaned = replace_surrogates(text)[0]
+        if self._ranked is not None:
+            return self._ranked(cleaned)
+        ids: list[int] = self._plain.encode(cleaned).ids
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text as `encode`; faster for many, on all cores the library may use."""
+        if self._ranked is not None:
+            return [self.encode(text) for text in texts]
         cleaned = [replace_surrogates(text)[0] for text in texts]
         return [found.ids for found in self._plain.encode_batch_fast(cleaned)]
 
@@ -102,8 +111,17 @@ class Tokenizer:
 
         Tokens that share a character (an emoji of two tokens) name it both.
         """
-        found = self._plain.encode(replace_surrogates(text)[0])
-        return found.ids, found.offsets
+        cleaned = replace_surrogates(text)[0]
+        if self._ranked is None:
+            found = self._plain.encode(cleaned)
+            return found.ids, found.offsets
+        ids = self._ranked(cleaned)
+        data = np.frombuffer(cleaned.encode(), np.uint8)
+        lengths = self._lengths[ids]
+        ends = lengths.cumsum()
+        character_of = ((data & 0xC0) != 0x80).cumsum()  # how many have begun with this byte
+        starts = character_of[ends - lengths] - 1
+        return ids, list(zip(starts.tolist(), character_of[ends - 1].tolist(), strict=True))
 
     def encode_markup(self, pieces: Sequence[Piece]) -> list[int]:
         """Ids of a rendered prompt: added tokens are recognised in markup pieces, and only there.
