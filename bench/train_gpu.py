@@ -62,7 +62,7 @@ def cases() -> list[Case]:
     small = Shape(12, 384, 1024, 6, 6, 64, 16_384, 8192, 1e4, 1e-5, True)
     both = ("transformers", "transformers, layers compiled")
     found = [Case(f"27m@{n}", small, n, 65_536, both) for n in (2048, 4096, 8192)]
-    found += [Case(f"135m@{n}", SHAPES["smollm2"], n, 49_152, both) for n in (2048, 4096, 8192)]
+    found += [Case(f"135m@{n}", SHAPES["smollm2"], n, 65_536, both) for n in (2048, 4096, 8192)]
     return [*found, Case("7b@8192", LAYERS_7B, 8192, 16_384, ())]
 
 

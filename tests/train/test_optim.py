@@ -36,7 +36,7 @@ def test_against_torch_adamw_over_separate_parameters(dtype: torch.dtype) -> Non
     for seed in range(4):
         weights.zero_gradients()
         backward(ours, seed)
-        weights.take_gradients()
+        weights.take_gradients(first=True)
         norm = weights.squared_grad_norm().sqrt()
         optimizer.step(torch.tensor(0.01), norm, YES)
         weights.publish()

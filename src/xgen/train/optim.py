@@ -36,14 +36,14 @@ class AdamW:
     def step(self, rate: Tensor, grad_norm: Tensor, accepted: Tensor) -> None:
         """Move the masters by their gradients, clipped to a norm of `clip`; or nothing, unless `accepted`.
 
-        Scalars on the device. torch's gradient scaler has the same need, so the kernel takes the tensor
-        that says no.
+        Scalars on the device. torch's gradient scaler has the same needs, so the kernel takes the tensor
+        that it divides gradients by and the one that says no.
         """
         self.rate.copy_(rate)
-        shrink = (self.clip / (grad_norm + 1e-6)).clamp(max=1.0)
         for masters, gradients in zip(self.weights.masters, self.weights.gradients, strict=True):
             for master, gradient in zip(masters, gradients, strict=True):
-                master.grad = gradient.mul_(shrink)
+                master.grad = gradient
+        self._adamw.grad_scale = ((grad_norm + 1e-6) / self.clip).clamp(min=1.0)  # type: ignore[attr-defined]
         self._adamw.found_inf = (~accepted).float()  # type: ignore[attr-defined]
         self._adamw.step()
 

@@ -38,7 +38,7 @@ class ShardedWeights(Weights):
         matrices, vectors = ([self._gradient(name) for name in names] for names in self._names)
         return matrices, vectors
 
-    def take_gradients(self) -> None:
+    def take_gradients(self, first: bool) -> None:
         """FSDP adds them up itself."""
 
     def squared_grad_norm(self) -> Tensor:

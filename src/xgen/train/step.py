@@ -55,10 +55,10 @@ def gradients(run: Training, batches: Sequence[Batch], trained: Tensor, n_proces
     """
     per_token = (n_processes / trained).float()
     loss = torch.zeros((), dtype=torch.float64, device=run.applied.device)
-    for batch in batches:
+    for index, batch in enumerate(batches):
         summed = run.model.loss(batch.ids, batch.targets, batch.positions, batch.packed)
         (summed * per_token).backward()  # type: ignore[no-untyped-call]
-        run.weights.take_gradients()
+        run.weights.take_gradients(first=index == 0)
         loss += summed.detach() / trained
     return loss
 

@@ -57,11 +57,14 @@ class Weights:
         self._copied_gradients.append(copied_gradient)
         return master, gradient
 
-    def take_gradients(self) -> None:
-        """Add what a backward pass left to the fp32 gradients; call it after each one."""
+    def take_gradients(self, first: bool) -> None:
+        """Add what a backward pass left to the fp32 gradients; call it after each one.
+
+        The `first` of a step is not added to what is there but takes its place.
+        """
         for (gradient,), copied in zip(self.gradients, self._copied_gradients, strict=True):
             if copied is not gradient:
-                gradient.add_(copied)
+                gradient.copy_(copied) if first else gradient.add_(copied)
                 copied.zero_()
 
     def squared_grad_norm(self) -> Tensor:
@@ -76,8 +79,9 @@ class Weights:
 
     def zero_gradients(self) -> None:
         """Begin the next step."""
-        for (gradient,) in self.gradients:
-            gradient.zero_()
+        for (gradient,), copied in zip(self.gradients, self._copied_gradients, strict=True):
+            if copied is gradient:  # else the first of the step takes its place
+                gradient.zero_()
 
     def whole(self, groups: tuple[Group, Group] | None = None) -> Iterator[tuple[str, Tensor]]:
         """Each parameter's name with its part of `groups`, laid out as the masters are (they, if none)."""
