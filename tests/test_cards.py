@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from xgen.cards import (
     CARDS,
-    DEFAULT,
+    DEFAULT_TO_CHAT,
+    DEFAULT_TO_READ,
     READS,
     Card,
     Source,
@@ -79,7 +80,7 @@ def test_every_known_card_survives_its_own_strict_reading(tmp_path: Path) -> Non
         assert name == entry.name
         write_card(entry, tmp_path / name)
         assert read_card(tmp_path / name) == entry
-    assert CARDS[DEFAULT].source is not None
+    assert CARDS[DEFAULT_TO_READ].source == CARDS[DEFAULT_TO_CHAT].source is not None
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from xgen.cards import CARDS, DEFAULT
+from xgen.cards import CARDS, DEFAULT_TO_READ, pulled_name
 from xgen.files import cache_folder
 
 ROOT = Path(__file__).parent.parent
@@ -80,8 +80,8 @@ def desk(tmp_path: Path) -> Path:
 
 def skip_what_cannot_run(block: Block) -> None:
     if "model" in block.marks:
-        named = {name for name in CARDS if name in block.code} or {DEFAULT}
-        missing = {name for name in named if not (cache_folder() / "models" / name).is_dir()}
+        named = {name for name in CARDS if name in block.code} or {DEFAULT_TO_READ}
+        missing = {name for name in named if not (cache_folder() / "models" / pulled_name(name)).is_dir()}
         if missing:
             pytest.skip(f"{', '.join(sorted(missing))} not on disk (`make test` pulls the tests' models)")
 

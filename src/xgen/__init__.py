@@ -1,7 +1,7 @@
 """xgen: long documents, read on your own hardware.
 
     import xgen
-    reader = xgen.load("qwen-0.5b")
+    reader = xgen.load("reader")
     print(reader.ask(xgen.open("report.pdf"), "Who signed it?"))
 
 Importing the package loads nothing: torch, the document readers and the rest come in with the first call.

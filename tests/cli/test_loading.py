@@ -37,10 +37,10 @@ def pulls(home: Path, reader, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_script_is_told_the_command(run_xgen: Callable, pulls: list[str]) -> None:
     ended = run_xgen("read", "a.txt")
     assert (ended.code, ended.out, pulls) == (2, "", [])
-    assert "`xgen pull qwen-0.5b` (491 MB)" in ended.err
+    assert "`xgen pull reader` (491 MB)" in ended.err
 
 
-@pytest.mark.parametrize(("reply", "expected"), [("y\n", ["qwen-0.5b"]), ("n\n", []), ("", [])])
+@pytest.mark.parametrize(("reply", "expected"), [("y\n", ["reader"]), ("n\n", []), ("", [])])
 def test_a_person_is_asked(
     run_xgen: Callable, at_terminal: Callable, pulls: list[str], reply: str, expected: list[str]
 ) -> None:

@@ -2,7 +2,7 @@
 
 from xgen.cards.fields import CARD_FILE, READS, UNKNOWN_LICENCE, Card, Source
 from xgen.cards.file import adapted_card, read_card, write_card
-from xgen.cards.known import ADAPTED, CARDS, DEFAULT, card, pulled_name
+from xgen.cards.known import ADAPTED, CARDS, DEFAULT_TO_CHAT, DEFAULT_TO_READ, card, pulled_name
 from xgen.cards.stated import imported_card, inherited
 from xgen.cards.uses import XGEN_ANSWER, Use, allows, why
 
@@ -10,7 +10,8 @@ __all__ = [
     "ADAPTED",
     "CARDS",
     "CARD_FILE",
-    "DEFAULT",
+    "DEFAULT_TO_CHAT",
+    "DEFAULT_TO_READ",
     "READS",
     "UNKNOWN_LICENCE",
     "XGEN_ANSWER",

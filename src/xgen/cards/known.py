@@ -141,7 +141,9 @@ CARDS: dict[str, Card] = {
         ),
     )
 }
-DEFAULT = "qwen-0.5b"
+DEFAULT_TO_READ = "reader"
+DEFAULT_TO_CHAT = "qwen-0.5b"
+"""What `xgen read` and `xgen chat` take where none is named: the reader is no model to chat with."""
 
 ADAPTED = {"reader": "qwen-0.5b"}
 """Models that are an adapter in the package, and the model that each changes: its file is theirs."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import xgen
+from xgen.cards import DEFAULT_TO_CHAT
 from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
-from xgen.cli.options import DEFAULT_MODEL, Adapter, Device, Dtype, Model, NoCache, Offline
+from xgen.cli.options import Adapter, Device, Dtype, Model, NoCache, Offline
 from xgen.cli.printing import harmless
 from xgen.errors import XgenError
 from xgen.show import note
@@ -39,7 +40,7 @@ def chat(
         int,
         typer.Option(metavar="N", help="Of the draws; the same seed, the same replies."),
     ] = 0,
-    model: Model = DEFAULT_MODEL,
+    model: Model = DEFAULT_TO_CHAT,
     adapter: Adapter = None,
     no_cache: NoCache = False,
     device: Device = "auto",

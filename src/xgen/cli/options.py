@@ -4,8 +4,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from xgen.cards import DEFAULT
-
 Files = Annotated[
     list[str],
     typer.Argument(
@@ -44,5 +42,3 @@ NoCache = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for scripts.")]
-
-DEFAULT_MODEL = DEFAULT

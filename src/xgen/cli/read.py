@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 import xgen
+from xgen.cards import DEFAULT_TO_READ
 from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
-from xgen.cli.options import DEFAULT_MODEL, Adapter, Device, Dtype, Files, Json, Model, NoCache, Offline
+from xgen.cli.options import Adapter, Device, Dtype, Files, Json, Model, NoCache, Offline
 from xgen.cli.printing import print_text
 from xgen.errors import XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS
@@ -45,7 +46,7 @@ def read(
             metavar="N", min=1, help="Tokens in the window, up to the model's own.", show_default=False
         ),
     ] = None,
-    model: Model = DEFAULT_MODEL,
+    model: Model = DEFAULT_TO_READ,
     adapter: Adapter = None,
     max_answer_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="The longest free answer, in tokens.")

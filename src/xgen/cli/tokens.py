@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from xgen.cards import DEFAULT_TO_READ
 from xgen.cli.documents import open_named
 from xgen.cli.loading import require_model
-from xgen.cli.options import DEFAULT_MODEL, Json, Model, NoCache, Offline
+from xgen.cli.options import Json, Model, NoCache, Offline
 from xgen.cli.printing import print_table, print_text
 from xgen.errors import XgenError
 from xgen.show import note, print_json
@@ -28,7 +29,7 @@ def tokens(
             help="Print the text of FILE exactly as citations count it (`start`, `end`: characters).",
         ),
     ] = None,
-    model: Model = DEFAULT_MODEL,
+    model: Model = DEFAULT_TO_READ,
     no_cache: NoCache = False,
     offline: Offline = False,
     as_json: Json = False,
