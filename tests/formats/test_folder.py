@@ -264,7 +264,7 @@ def test_a_bad_index_is_one_sentence(index: dict[str, Any], what: str, tmp_path:
         load_weights(tmp_path, SHAPES["tiny"])
 
 
-def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
+def test_pickled_weights_are_not_loaded_but_imported(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x02.")
-    with pytest.raises(BadModel, match="pickled ones are not read"):
+    with pytest.raises(BadModel, match="with `xgen import`"):
         load_weights(tmp_path, SHAPES["tiny"])

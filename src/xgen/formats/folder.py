@@ -7,18 +7,22 @@ model is loaded exactly or not at all.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from xgen.errors import BadModel
 from xgen.formats.rope import Refuse, positive, read_rope, rope_fields
+from xgen.formats.stored import StoredTensor
 from xgen.model.shape import Shape
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+ROTARY_BUFFER = "rotary_emb.inv_freq"
+"""The end of the names of the frequencies that old files keep, one for each layer."""
+
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
     "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -215,29 +219,38 @@ def write_json(path: Path, table: dict[str, Any]) -> None:
     path.write_text(json.dumps(table, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
+def weights_layout(shape: Shape, dtype: torch.dtype) -> tuple[bytes, dict[str, int]]:
+    """The first bytes of model.safetensors, and where each of our parameters begins in the file.
+
+    The format is 8 bytes of length, a JSON header, the tensors one after another (safetensors' README).
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    starts: dict[str, int] = {}
+    end = 0
+    for name, size in parameter_shapes(shape).items():
+        starts[name], end = end, end + torch.Size(size).numel() * dtype.itemsize
+        header[foreign_name(name)] = {
+            "dtype": _DTYPES[dtype],
+            "shape": list(size),
+            "data_offsets": [starts[name], end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(len(text) + 8) % 64)  # tensors begin where a cache line does, mapped or not
+    first = len(text).to_bytes(8, "little") + text
+    return first, {name: len(first) + start for name, start in starts.items()}
+
+
 def write_weights(
     folder: Path, shape: Shape, tensor_of: Callable[[str], Tensor], dtype: torch.dtype = torch.bfloat16
 ) -> None:
     """Write model.safetensors, asking `tensor_of` for one of our parameters at a time.
 
-    The library safetensors writes a whole model from memory; its layout (8 bytes of length, a JSON
-    header, the tensors one after another) is simple enough to be written as the tensors come.
+    The library safetensors writes a whole model from memory; this writes the tensors as they come.
     """
-    shapes = parameter_shapes(shape)
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, size in shapes.items():
-        start, end = end, end + torch.Size(size).numel() * dtype.itemsize
-        header[foreign_name(name)] = {
-            "dtype": _DTYPES[dtype],
-            "shape": list(size),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-(len(text) + 8) % 64)  # tensors begin where a cache line does, mapped or not
+    first, _ = weights_layout(shape, dtype)
     with (folder / WEIGHTS_FILE).open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, size in shapes.items():
+        file.write(first)
+        for name, size in parameter_shapes(shape).items():
             tensor = tensor_of(name)
             if tuple(tensor.shape) != size:
                 raise BadModel(name, f"its shape is {list(tensor.shape)}, not {list(size)}", _WAY_OUT)
@@ -270,28 +283,44 @@ def load_weights(folder: Path, shape: Shape) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             reason = f"not a whole safetensors file ({error})"
             raise BadModel(str(path), reason, "bring the file again") from error
-    return _renamed(folder, shape, found)
+    return by_our_names(folder, shape, found, torch.equal)
 
 
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
-    if not index.exists():
-        if not (folder / WEIGHTS_FILE).is_file():
-            way_out = "name a folder with safetensors weights (pickled ones are not read)"
-            raise BadModel(str(folder), f"it has neither {WEIGHTS_FILE} nor {INDEX_FILE}", way_out)
-        return [folder / WEIGHTS_FILE]
+    if index.exists():
+        return shard_files(index)
+    if not (folder / WEIGHTS_FILE).is_file():
+        way_out = "name a folder with safetensors weights, or bring pickled ones over with `xgen import`"
+        raise BadModel(str(folder), f"it has neither {WEIGHTS_FILE} nor {INDEX_FILE}", way_out)
+    return [folder / WEIGHTS_FILE]
+
+
+def shard_files(index: Path) -> list[Path]:
+    """The files that an index of shards names; BadModel if one is missing or lies outside its folder."""
     places = read_json(index).get("weight_map")
     names = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
     if not names or any(Path(name).name != name for name in names):
         raise BadModel(str(index), "its weight_map does not name files of this folder", "bring it again")
     for name in names:
-        if not (folder / name).is_file():
-            raise BadModel(str(folder), f"the shard {name} is missing", "bring it again")
-    return [folder / name for name in names]
+        if not (index.parent / name).is_file():
+            raise BadModel(str(index.parent), f"the shard {name} is missing", "bring it again")
+    return [index.parent / name for name in names]
 
 
-def _renamed(folder: Path, shape: Shape, found: dict[str, Tensor]) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = {}
+_Held = TypeVar("_Held", Tensor, StoredTensor)
+
+
+def by_our_names(
+    folder: Path, shape: Shape, found: dict[str, _Held], equal: Callable[[_Held, _Held], bool]
+) -> dict[str, _Held]:
+    """Tensors by their names in `folder`'s files, read or yet to be read, by our parameter names.
+
+    Raises BadModel for every tensor that is missing, too many, of another shape or no float. Rotary
+    frequencies, which follow from the configuration, and a second copy of a tied head are left out.
+    """
+    found = dict(found)
+    weights: dict[str, _Held] = {}
     for name, size in parameter_shapes(shape).items():
         tensor = found.pop(foreign_name(name), None)
         if tensor is None:
@@ -301,10 +330,9 @@ def _renamed(folder: Path, shape: Shape, found: dict[str, Tensor]) -> dict[str, 
             raise BadModel(str(folder), what, _WAY_OUT)
         weights[name] = tensor
     head = found.pop("lm_head.weight", None)  # some tools write a tied head once more
-    if head is not None and not torch.equal(head, weights["embedding.weight"]):
+    if head is not None and not equal(head, weights["embedding.weight"]):
         raise BadModel(str(folder), "lm_head.weight differs from the embedding it is tied to", _WAY_OUT)
-    # Old files keep the rotary frequencies, which follow from rope_theta.
-    extra = sorted(name for name in found if not name.endswith("rotary_emb.inv_freq"))
+    extra = sorted(name for name in found if not name.endswith(ROTARY_BUFFER))
     if extra:
         raise BadModel(str(folder), f"{len(extra)} tensors have no place, first {extra[0]}", _WAY_OUT)
     return weights

@@ -1,0 +1,208 @@
+"""A published folder made into an ordinary one: tensor by tensor, going on from where it was stopped."""
+
+import errno
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from xgen.bundle.carried import carried
+from xgen.cards import CARDS, Card, imported_card, write_card
+from xgen.errors import BadModel, NoRoom, XgenError
+from xgen.files import held_alone, require_room, write_whole
+from xgen.formats.checkpoint import read_checkpoint, weight_files
+from xgen.formats.folder import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    read_shape,
+    weights_layout,
+    write_config,
+    write_json,
+)
+from xgen.formats.stored import DAMAGED, StoredTensor
+from xgen.model.shape import Shape
+from xgen.show import note, progress
+
+ORIGIN_FILE = "origin.json"
+"""In an imported folder: what it was made of."""
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+_BESIDE_WEIGHTS_BYTES = 1 << 25
+_NUMBERS_AT_ONCE = 1 << 24
+
+
+def import_model(
+    source: Path,
+    target: Path,
+    dtype: str | None = None,
+    named: str | None = None,
+    hub_id: str | None = None,
+    quiet: bool = False,
+) -> Card:
+    """Make the model folder `target` of the published folder `source` and return its card.
+
+    `source` holds a config.json of the Llama family or Qwen2, safetensors or `pytorch_model*.bin`, and a
+    byte-level BPE tokenizer or XGen's. `dtype` is "bf16", "fp16", "fp32", or None: the source's own if that
+    has 16 bits, else bf16. `named` is the known name that the person gives it, `hub_id` where it is from.
+
+    Tensors are converted one at a time; what a process that was killed has finished is kept and not made
+    again, and `target` gets its name once it is whole. Raises BadModel for whatever is damaged, unknown or
+    cannot be represented, before anything is written; NoRoom if the disk has not room for it.
+    """
+    if target.exists():
+        raise BadModel(str(target), "it is there already", "name another folder, or remove it")
+    if dtype not in (*_DTYPES, None):
+        raise XgenError(f"type {dtype!r}", "it is not known", "use " + ", ".join(_DTYPES))
+    shape = read_shape(source / CONFIG_FILE)
+    tensors = read_checkpoint(source, shape)
+    brought = carried(source, shape)
+    card = imported_card(
+        named,
+        _readme(source),
+        hub_id or source.resolve().name,
+        n_parameters=shape.n_parameters,
+        window_tokens=shape.max_seq_len,
+    )
+    corrections = list(brought.corrections)
+    if card.name in CARDS and card.window_tokens < shape.max_seq_len:
+        corrections.append(f"its window is {card.window_tokens:,} tokens, not {shape.max_seq_len:,}")
+        shape = replace(shape, max_seq_len=card.window_tokens)
+    kind = _DTYPES[dtype] if dtype else _own_dtype(tensors)
+    origin = {
+        "name": hub_id or source.resolve().name,
+        "files": {path.name: path.stat().st_size for path in weight_files(source)},
+        "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}),
+        "corrected": corrections,
+    }
+    if not quiet:
+        for correction in corrections:
+            note(f"{source.name}: {correction}: corrected")
+    plan = _Plan(shape, tensors, kind, target)
+    with held_alone(plan.work / "lock", str(target), "another process is importing it now"):
+        try:
+            plan.write_weights(quiet)
+            brought.write(plan.draft)
+            write_config(plan.draft, shape, **brought.ids, torch_dtype=str(kind).removeprefix("torch."))
+            write_json(plan.draft / ORIGIN_FILE, origin)
+            write_card(card, plan.draft)
+        except BadModel:
+            shutil.rmtree(plan.work, ignore_errors=True)
+            raise
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            what = f"the disk is full; what is finished is kept in {plan.work.name}"
+            raise NoRoom(str(target), what, "make room and import it again") from error
+        except KeyboardInterrupt:
+            note(
+                f"{target.name}: stopped; what is finished is kept, and importing it again goes on from there"
+            )
+            raise
+        plan.draft.rename(target)
+        shutil.rmtree(plan.work, ignore_errors=True)
+    return card
+
+
+class _Plan:
+    """Which tensors go where in the file to come, and which of them are there already.
+
+    Beside the target lies a hidden folder: `model/`, which becomes the target; `done`, a line for each of
+    our parameters that is on the disk; `of`, what all that was made of.
+    """
+
+    def __init__(
+        self, shape: Shape, tensors: dict[str, StoredTensor], kind: torch.dtype, target: Path
+    ) -> None:
+        self.work = target.with_name(f".{target.name}.import")
+        self.draft = self.work / "model"
+        self._tensors, self._kind = tensors, kind
+        self._first, self._starts = weights_layout(shape, kind)
+        self._sizes = {name: math.prod(one.shape) * kind.itemsize for name, one in tensors.items()}
+        self._n_bytes = len(self._first) + sum(self._sizes.values())
+        files = {one.path for one in tensors.values()}
+        times = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        self._of = hashlib.sha256(repr((times, shape, kind, self._first)).encode()).hexdigest()
+
+    def write_weights(self, quiet: bool) -> None:
+        """Write the tensors that are not there yet, those of one file after another."""
+        done = self._done()
+        left = self._n_bytes - sum(self._sizes[name] for name in done)
+        require_room(self.work, left + _BESIDE_WEIGHTS_BYTES)
+        if done and not quiet:
+            note(f"going on after {len(done)} of {len(self._tensors)} tensors that are there already")
+        order = sorted(set(self._tensors) - done, key=lambda name: self._place(self._tensors[name]))
+        with (
+            (self.draft / WEIGHTS_FILE).open("r+b") as file,
+            (self.work / "done").open("a", encoding="utf-8") as journal,
+            progress("Importing", left, "B", quiet) as advance,
+        ):
+            for name in order:
+                file.seek(self._starts[name])
+                for part in _converted(self._tensors[name], self._kind):
+                    file.write(part.view(torch.uint8).numpy().data)
+                    advance(part.nbytes)
+                _to_disk(file)
+                journal.write(name + "\n")
+                _to_disk(journal)
+
+    @staticmethod
+    def _place(tensor: StoredTensor) -> tuple[str, int]:
+        return tensor.path.name, tensor.start
+
+    def _done(self) -> set[str]:
+        """The parameters that an earlier process has finished, if it was making the same."""
+        said, journal, weights = self.work / "of", self.work / "done", self.draft / WEIGHTS_FILE
+        if (
+            said.is_file()
+            and said.read_text() == self._of
+            and weights.is_file()
+            and weights.stat().st_size == self._n_bytes
+        ):
+            lines = journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.is_file() else []
+            return set(lines) & set(self._tensors)
+        said.unlink(missing_ok=True)
+        journal.unlink(missing_ok=True)
+        shutil.rmtree(self.draft, ignore_errors=True)
+        self.draft.mkdir()
+        with weights.open("wb") as file:
+            file.write(self._first)
+            file.truncate(self._n_bytes)
+            _to_disk(file)
+        write_whole(said, self._of.encode())
+        return set()
+
+
+def _converted(tensor: StoredTensor, kind: torch.dtype) -> Iterator[Tensor]:
+    """A tensor's numbers in order as `kind`, some at a time; BadModel for one that is not finite in it."""
+    flat = tensor.read().reshape(-1)
+    for start in range(0, len(flat), _NUMBERS_AT_ONCE):
+        numbers = flat[start : start + _NUMBERS_AT_ONCE]
+        made = numbers.to(kind)
+        if not made.isfinite().all():
+            if numbers.isfinite().all():
+                largest = f"{tensor.name} holds {numbers.abs().max().item():.3g}, too large for {kind}"
+                raise BadModel(str(tensor.path), largest, "import it with --dtype bf16 or fp32")
+            raise BadModel(str(tensor.path), f"{tensor.name} holds what is no finite number", DAMAGED)
+        yield made
+
+
+def _own_dtype(tensors: dict[str, StoredTensor]) -> torch.dtype:
+    own = {tensor.dtype for tensor in tensors.values()}
+    return own.pop() if own in ({torch.float16}, {torch.bfloat16}) else torch.bfloat16
+
+
+def _to_disk(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _readme(source: Path) -> str | None:
+    path = source / "README.md"
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
