@@ -114,3 +114,8 @@ def _stated_licence(readme: str) -> str:
 
 def _unquoted(value: str) -> str:
     return re.sub(r"\s+#.*", "", value).strip("\"'[] ")
+
+
+def hub_licence(licence: str) -> str | None:
+    """The hub's identifier of a licence; None for one that it has none for, or for several together."""
+    return licence.lower() if licence.lower() in COMMERCIAL else None

@@ -17,6 +17,7 @@ from xgen.cli.bench import bench
 from xgen.cli.cache import cache
 from xgen.cli.chat import chat
 from xgen.cli.data import data
+from xgen.cli.export import export
 from xgen.cli.models import models
 from xgen.cli.plot import plot
 from xgen.cli.printing import harmless
@@ -28,7 +29,7 @@ from xgen.errors import NoRoom, XgenError
 from xgen.show import note
 
 BAD_INPUT = 2
-VERBS = (read, chat, tokens, models, pull, cache, bench, train, plot)
+VERBS = (read, chat, tokens, models, pull, export, cache, bench, train, plot)
 
 # Some versions of typer hold click within themselves, others import it; this is the class of either.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]

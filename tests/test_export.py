@@ -1,0 +1,209 @@
+"""Models going out: the folder in transformers, the GGUF file back through our own reader and theirs."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gguf import GGUFReader
+
+from xgen.bundle.exporting import export_folder, export_gguf
+from xgen.bundle.loading import load
+from xgen.cards import CARDS, read_card, write_card
+from xgen.engine.cache import Cache
+from xgen.engine.generate import generate, prefill
+from xgen.engine.sample import greedy
+from xgen.errors import BadModel, XgenError
+from xgen.formats.adapter import save_adapter
+from xgen.formats.folder import load_weights, read_shape, save_weights
+from xgen.formats.gguf import QWEN2_PATTERNS, convert
+from xgen.formats.gguf_out import KINDS, pre_tokenizer_name
+from xgen.model.lora import Adapter, new_adapter
+
+ON_CPU: Any = {"device": "cpu", "dtype": "fp32"}
+TEXTS = ["the reader reads the document", "naïve 日本\n\n  quotes 1234, isn't it", "<|im_end|> <tool_call>x"]
+RENAMED = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+
+@pytest.fixture(params=["llama", "qwen2"])
+def model(request: pytest.FixtureRequest, make_gguf: Callable, tmp_path: Path) -> Path:
+    """A tiny folder of either architecture; the one of llama has a head of its own."""
+    folder = tmp_path / "models" / request.param
+    convert(make_gguf(request.param, head="other" if request.param == "llama" else None), folder)
+    write_card(dataclasses.replace(CARDS["nano"], name="tiny", title="A tiny model"), folder)
+    return folder
+
+
+@pytest.fixture
+def adapter(model: Path, tmp_path: Path) -> Path:
+    fresh = new_adapter(load(model, **ON_CPU).model, 2, 4.0, seed=0)
+    weights = {name: (a, torch.full_like(b, 0.03)) for name, (a, b) in fresh.weights.items()}
+    folder = tmp_path / "tuned"
+    folder.mkdir()
+    save_adapter(folder, Adapter(2, 4.0, weights), CARDS["reader"], base=str(model), dtype=torch.float32)
+    return folder
+
+
+def greedy_ids(folder: Path, prompt: list[int], n: int = 12) -> list[int]:
+    ours = load(folder, **ON_CPU)
+    cache = Cache.empty(ours.model, 64)
+    logits = prefill(ours.model, cache, prompt)
+    return list(generate(ours.model, cache, logits, greedy(), frozenset(), n))
+
+
+def test_against_transformers_the_folder_is_the_model(model: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    target = tmp_path / "out"
+    export_folder(model, target, "fp32")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(target, dtype="auto").eval()
+    assert theirs.dtype == torch.float32
+    ours = load(model, **ON_CPU)
+    ids = torch.arange(4, 60)[None]
+    with torch.inference_mode():
+        expected = ours.model.logits(ours.model(ids))
+        torch.testing.assert_close(theirs(ids).logits, expected, rtol=1e-4, atol=1e-4)
+        written = theirs.generate(ids[:, :9], max_new_tokens=12, do_sample=False, eos_token_id=None)
+    assert written[0, 9:].tolist() == greedy_ids(model, list(range(4, 13)))
+    assert theirs.generation_config.eos_token_id == [2, 0]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(target)
+    for text in TEXTS[:2]:
+        assert tokenizer.encode(text) == ours.tokenizer.encode(text)
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False).startswith(
+        "<|im_start|>user\nx<|im_end|>"
+    )
+
+
+@RENAMED
+def test_against_peft_an_adapter_is_merged(model: Path, adapter: Path, tmp_path: Path) -> None:
+    transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
+    export_folder(model, tmp_path / "out", "fp32", adapter)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with_adapter = peft.PeftModel.from_pretrained(plain, adapter).eval()
+    merged = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    ids = torch.arange(4, 60)[None]
+    with torch.inference_mode():
+        expected, found = with_adapter(ids).logits, merged(ids).logits
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    own = load(model, **ON_CPU, adapter=adapter)
+    assert read_card(tmp_path / "out").licence == own.card.licence == "CC-BY-SA-4.0; tiny: Apache-2.0"
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_weights_are_cast_once(model: Path, adapter: Path, dtype: str, tmp_path: Path) -> None:
+    export_folder(model, tmp_path / "out", dtype, adapter)
+    changed = load(model, device="cpu", dtype=dtype, adapter=adapter).model
+    for name, tensor in load_weights(tmp_path / "out", read_shape(tmp_path / "out" / "config.json")).items():
+        assert torch.equal(tensor, changed.get_parameter(name)), name
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["torch_dtype"].endswith("float16")
+
+
+@pytest.mark.parametrize(
+    ("known", "front", "licence_file"),
+    [
+        ("nano", "license: apache-2.0", True),
+        ("reader", "license: cc-by-sa-4.0", False),
+        ("xgen-7b-8k-base", "license: apache-2.0", True),
+        ("xgen-7b-8k-inst", 'license: other\nlicense_name: "research only"', False),
+        (None, "license: unknown", False),
+    ],
+)
+def test_the_licence_goes_along(
+    tiny_folder: Path, tmp_path: Path, *, known: str | None, front: str, licence_file: bool
+) -> None:
+    if known:
+        write_card(CARDS[known], tiny_folder)
+    card = export_folder(tiny_folder, tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert text.startswith(f"---\n{front}\n")
+    assert card.licence_source in text
+    assert card.warning in text
+    assert read_card(tmp_path / "out") == card
+    assert (card.commercial_use, card.n_parameters > 0) == (bool(known and CARDS[known].commercial_use), True)
+    assert (tmp_path / "out" / "LICENSE").exists() is licence_file
+    (tmp_path / "out" / "card.json").unlink()  # others go by the front matter alone
+    assert read_card(tmp_path / "out").commercial_use == card.commercial_use
+    export_gguf(tiny_folder, tmp_path / "out.gguf")
+    stated = GGUFReader(tmp_path / "out.gguf").fields["general.license"].contents()
+    assert stated == (front.removeprefix("license: ") if "\n" not in front else "research only").replace(
+        "unknown", card.licence
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_law_a_file_comes_back_as_the_folder_it_was(model: Path, kind: str, tmp_path: Path) -> None:
+    export_gguf(model, tmp_path / "out.gguf", kind)
+    convert(tmp_path / "out.gguf", tmp_path / "back")
+    shape = read_shape(model / "config.json")
+    assert read_shape(tmp_path / "back" / "config.json") == shape
+    back, before = load_weights(tmp_path / "back", shape), load_weights(model, shape)
+    for name, tensor in before.items():
+        if kind == "q8_0" and tensor.ndim == 2:
+            assert (back[name].float() - tensor.float()).abs().max() <= tensor.float().abs().max() / 120
+        else:  # all weights of the folder are bf16, and of a size that fp16 holds exactly or rounds back
+            torch.testing.assert_close(back[name], tensor, rtol=2**-8 if kind == "fp16" else 0, atol=0)
+    one, other = (load(folder, **ON_CPU) for folder in (model, tmp_path / "back"))
+    assert (one.end_ids, one.hidden_ids) == (other.end_ids, other.hidden_ids)
+    assert one.tokenizer.special_ids == other.tokenizer.special_ids
+    assert one.template.source == other.template.source
+    for text in TEXTS:
+        assert one.tokenizer.encode(text) == other.tokenizer.encode(text)
+
+
+def test_against_transformers_reading_the_gguf_file(model: Path, adapter: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    export_gguf(model, tmp_path / "out.gguf", "fp32", adapter)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="out.gguf", dtype=torch.float32
+    ).eval()
+    ours = load(model, **ON_CPU, adapter=adapter)
+    ids = torch.arange(4, 60)[None]
+    with torch.inference_mode():
+        expected = ours.model.logits(ours.model(ids))
+        torch.testing.assert_close(theirs(ids).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_overwritten_and_nothing_stays_of_what_fails(tiny_folder: Path, tmp_path: Path) -> None:
+    for there, export in ((tmp_path / "there", export_folder), (tmp_path / "file", export_gguf)):
+        there.mkdir()
+        with pytest.raises(XgenError, match="there already"):
+            export(tiny_folder, there)
+    shape = read_shape(tiny_folder / "config.json")
+    weights = {name: tensor.clone() for name, tensor in load_weights(tiny_folder, shape).items()}
+    weights["layers.1.up.weight"][3, 3] = 1e6
+    save_weights(tiny_folder, shape, weights)
+    before = sorted(tmp_path.iterdir())
+    for target, export in ((tmp_path / "new", export_folder), (tmp_path / "new.gguf", export_gguf)):
+        with pytest.raises(BadModel, match=r"layers\.1\.up\.weight: it holds numbers that fp16 cannot"):
+            export(tiny_folder, target, "fp16")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_splittings_without_a_name_are_refused() -> None:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": QWEN2_PATTERNS[1]},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+
+    def name(*steps: dict[str, Any], **more: Any) -> str:
+        pre = {"type": "Sequence", "pretokenizers": list(steps)} if len(steps) > 1 else steps[0]
+        return pre_tokenizer_name({"pre_tokenizer": pre, **more}, "tiny")
+
+    assert name(byte_level | {"use_regex": True}) == "gpt-2"
+    assert name(split, byte_level, normalizer={"type": "NFC"}) == "qwen2"
+    for steps, more in (
+        ((byte_level,), {}),
+        ((split, byte_level | {"use_regex": True}), {}),
+        ((split | {"pattern": {"Regex": "x"}}, byte_level), {}),
+        ((split, split, byte_level), {}),
+        ((split, byte_level), {"normalizer": {"type": "Lowercase"}}),
+        (({"type": "Metaspace"},), {}),
+    ):
+        with pytest.raises(BadModel, match=r"no name for the way"):
+            name(*steps, **more)
