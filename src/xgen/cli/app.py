@@ -18,6 +18,7 @@ from xgen.cli.cache import cache
 from xgen.cli.chat import chat
 from xgen.cli.data import data
 from xgen.cli.export import export
+from xgen.cli.import_ import import_
 from xgen.cli.models import models
 from xgen.cli.plot import plot
 from xgen.cli.printing import harmless
@@ -29,14 +30,17 @@ from xgen.errors import NoRoom, XgenError
 from xgen.show import note
 
 BAD_INPUT = 2
-VERBS = (read, chat, tokens, models, pull, export, cache, bench, train, plot)
+VERBS = {
+    verb.__name__.removesuffix("_"): verb
+    for verb in (read, chat, tokens, models, pull, import_, export, cache, bench, train, plot)
+}
 
 # Some versions of typer hold click within themselves, others import it; this is the class of either.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(name="xgen", add_completion=False, pretty_exceptions_enable=False)
-for verb in VERBS:
-    app.command()(verb)
+for name, verb in VERBS.items():
+    app.command(name)(verb)
 app.add_typer(data)
 
 
@@ -93,7 +97,7 @@ def _run() -> None:
 
 def _wrong_usage(error: Any) -> XgenError:
     """What typer found wrong with the words of the command line, as one sentence instead of a box."""
-    verb = next((word for word in sys.argv[1:2] if word in {"data", *(verb.__name__ for verb in VERBS)}), "")
+    verb = next((word for word in sys.argv[1:2] if word in {"data", *VERBS}), "")
     way_out = f"see `xgen {verb} --help`" if verb else "see `xgen --help`"
     message = error.message.removesuffix(".")
     if unknown := re.match(r"No such command '(.*?)'(?:\. Did you mean (.*)\?)?", message, re.DOTALL):
