@@ -1,5 +1,6 @@
 """Models for the tests: tiny ones made here, real ones that are on disk already."""
 
+import dataclasses
 import json
 import signal
 from collections.abc import Callable
@@ -156,3 +157,36 @@ def tiny_folder(make_gguf: Callable[..., Path], tmp_path: Path) -> Path:
 
     convert(make_gguf(), tmp_path / "tiny")
     return tmp_path / "tiny"
+
+
+@pytest.fixture(scope="session")
+def matrices_in_8_bits() -> Callable[[Any], dict[str, Any]]:
+    """What `add_int8` takes, of a model in memory."""
+    from xgen.model.int8 import quantised_weight
+
+    def found(model: Any) -> dict[str, Any]:
+        matrices = {name: p.detach() for name, p in model.named_parameters() if p.ndim == 2}
+        return {
+            f"{name.removesuffix('.weight')}.{part}": tensor
+            for name, weight in matrices.items()
+            for part, tensor in zip(("int8", "scale"), quantised_weight(weight), strict=True)
+        }
+
+    return found
+
+
+@pytest.fixture
+def adapter(tiny_folder: Path, tmp_path: Path) -> Path:
+    """An adapter of the tiny model that changes something."""
+    from xgen.bundle import load
+    from xgen.cards import CARDS
+    from xgen.formats.adapter import save_adapter
+    from xgen.model.lora import Adapter, new_adapter
+
+    fresh = new_adapter(load(tiny_folder, device="cpu", dtype="fp32").model, 2, 4.0, seed=0)
+    weights = {name: (a, b + 0.03) for name, (a, b) in fresh.weights.items()}
+    folder = tmp_path / "tuned"
+    folder.mkdir()
+    card = dataclasses.replace(CARDS["smollm2"], name="tuned", title="Tuned", default_read="whole")
+    save_adapter(folder, Adapter(2, 4.0, weights), card, base=str(tiny_folder))
+    return folder

@@ -3,21 +3,16 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 
-from xgen.bundle import finding, int8_copies, load, loading, pull, pulling
+from xgen.bundle import finding, load, loading, pull, pulling
 from xgen.cards import ADAPTED, CARDS, Card, read_card, write_card
-from xgen.engine import machine
-from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, NotPulled, XgenError
 from xgen.files import shipped_adapter
 from xgen.formats.adapter import ADAPTER_FILE, load_adapter, save_adapter
 from xgen.formats.folder import load_weights, read_shape
-from xgen.model.int8 import ALIGNMENT
 from xgen.model.lora import Adapter, new_adapter
 from xgen.text.chat import Message
 
@@ -187,91 +182,6 @@ def test_a_bundle_is_not_changed_by_accident(tiny_folder: Path) -> None:
         load(tiny_folder, **FP32).folder = Path()  # type: ignore[misc]
 
 
-@pytest.fixture
-def four_rows(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A machine on which 8-bit weights pay for four rows; grows with each making of such weights."""
-    choice = machine.Choice(torch.bfloat16, 4, {})
-    monkeypatch.setattr(loading, "choice_for", lambda device: choice)
-    made: list[int] = []
-    original = int8_copies.int8_weights
-    monkeypatch.setattr(int8_copies, "int8_weights", lambda model: made.append(1) or original(model))
-    return made
-
-
-def test_8_bit_weights_are_made_once_and_kept(tiny_folder: Path, four_rows: list[int], home: Path) -> None:
-    ids = torch.tensor([[5, 9, 100]])
-    before = sorted(tiny_folder.rglob("*"))
-    plain = load(tiny_folder, device="cpu", dtype="bf16")
-    assert four_rows == []
-    first, again = (load(tiny_folder, device="cpu") for _ in range(2))
-    assert len(four_rows) == 1
-    with torch.inference_mode():
-        one, other, exact = (b.model.logits(b.model(ids)) for b in (first, again, plain))
-    assert torch.equal(one, other)
-    assert 0 < (one - exact).norm() / exact.norm() < 0.05
-    assert first.identity == again.identity != plain.identity
-    layer = again.model.layers[0].q
-    assert layer.int8_NK.data_ptr() % ALIGNMENT == 0
-    assert (first.longest_draft, plain.longest_draft) == (3, LONGEST_DRAFT)
-    (copy,) = (home / "int8").iterdir()
-    assert int8_copies.int8_copies() == [("tiny", copy.stat().st_size)]
-    assert sorted(tiny_folder.rglob("*")) == before, "a user's folder stays as it is"
-
-
-@pytest.mark.parametrize("damage", ["weights", "kept", "cut"])
-def test_8_bit_weights_of_others_or_damaged_are_made_anew(
-    tiny_folder: Path, four_rows: list[int], home: Path, damage: str
-) -> None:
-    load(tiny_folder, device="cpu")
-    (kept,), weights = (home / "int8").iterdir(), tiny_folder / "model.safetensors"
-    if damage == "weights":
-        data = bytearray(weights.read_bytes())
-        data[-1] ^= 1
-        weights.write_bytes(data)
-    else:
-        kept.write_bytes(b"no such file" if damage == "kept" else kept.read_bytes()[:-1])
-    load(tiny_folder, device="cpu")
-    load(tiny_folder, device="cpu")
-    assert len(four_rows) == 2
-    assert list((home / "int8").iterdir()) == [kept], "the old ones are overwritten"
-
-
-@pytest.mark.parametrize("n_names", range(1, 12))
-def test_saved_weights_are_mapped_where_they_may_begin(tmp_path: Path, n_names: int) -> None:
-    path = tmp_path / "w.safetensors"
-    int8_copies._save_aligned(
-        {f"n{'x' * i}": torch.ones(32, 64).to(torch.int8) for i in range(n_names)}, path, {"of": "weights"}
-    )
-    with safe_open(path, framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118 - not a dict
-            assert file.get_tensor(name).data_ptr() % ALIGNMENT == 0
-
-
-def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(
-    tiny_folder: Path, four_rows: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*words: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(int8_copies, "save_file", full)
-    for _ in range(2):
-        load(tiny_folder, device="cpu")
-    assert len(four_rows) == 2
-    assert list((home / "int8").iterdir()) == []
-
-
-@pytest.fixture
-def adapter(tiny_folder: Path, tmp_path: Path) -> Path:
-    """An adapter of the tiny model that changes something."""
-    fresh = new_adapter(load(tiny_folder, **FP32).model, 2, 4.0, seed=0)
-    weights = {name: (a, torch.full_like(b, 0.03)) for name, (a, b) in fresh.weights.items()}
-    folder = tmp_path / "tuned"
-    folder.mkdir()
-    card = dataclasses.replace(CARDS["smollm2"], name="tuned", title="Tuned", default_read="whole")
-    save_adapter(folder, Adapter(2, 4.0, weights), card, base=str(tiny_folder))
-    return folder
-
-
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_an_adapter_is_added_in_fp32_and_cast_once(tiny_folder: Path, adapter: Path, dtype: str) -> None:
     changed = load(tiny_folder, device="cpu", dtype=dtype, adapter=str(adapter))
@@ -295,20 +205,6 @@ def test_what_is_kept_depends_on_the_adapter(tiny_folder: Path, adapter: Path) -
     stronger = load(tiny_folder, **FP32, adapter=adapter).identity
     assert len({plain, changed, stronger}) == 3
     assert load(tiny_folder, **FP32, adapter=adapter).identity == stronger
-
-
-def test_8_bit_copies_are_the_adapters_own(
-    tiny_folder: Path, adapter: Path, four_rows: list[int], home: Path
-) -> None:
-    ids = torch.tensor([[5, 9, 100]])
-    exact = load(tiny_folder, device="cpu", dtype="bf16", adapter=adapter)
-    for _ in range(2):  # neither takes the other's, nor overwrites them
-        load(tiny_folder, device="cpu")
-        found = load(tiny_folder, device="cpu", adapter=adapter)
-    assert (len(four_rows), len(list((home / "int8").iterdir()))) == (2, 2)
-    with torch.inference_mode():
-        one, other = (b.model.logits(b.model(ids)) for b in (found, exact))
-    assert 0 < (one - other).norm() / other.norm() < 0.05
 
 
 def test_the_card_is_the_adapters_and_no_wider_than_the_models(tiny_folder: Path, adapter: Path) -> None:

@@ -27,7 +27,8 @@ def load(
     """Load a pulled model, by its name or from its folder, as a Reader.
 
     `device` is "auto", "cpu" or "cuda"; `dtype` is "auto" (what this machine computes fastest), "bf16",
-    "fp16" or "fp32"; `adapter` is the folder of a LoRA adapter of that model, as xgen or peft saves it.
+    "fp16", "fp32" or "int8" (8-bit weights); `adapter` is the folder of a LoRA adapter of that model, as xgen
+    or peft saves it.
     Raises NotPulled if a known model is not on disk yet, BadModel if it is unknown or damaged, or the
     adapter is another model's.
     """

@@ -9,7 +9,7 @@ from xgen.engine.cache import Cache
 from xgen.engine.sample import greedy, sampler
 from xgen.engine.speculate import LONGEST_DRAFT, N_TRIALS, Lookup
 from xgen.model.attention import attend_cpu
-from xgen.model.int8 import add_int8, int8_weights
+from xgen.model.int8 import add_int8
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 
@@ -74,12 +74,12 @@ def test_law_the_text_is_the_same_with_any_guesses(model, wrong_every, n, capaci
 
 
 @pytest.mark.parametrize("n", [5, 40])
-def test_guesses_go_through_the_same_8_bit_weights(n):
+def test_guesses_go_through_the_same_8_bit_weights(n, matrices_in_8_bits):
     """Passes of more rows would go through others, and the text depend on when something was guessed."""
     torch.manual_seed(1)
     shape = Shape(2, 64, 128, 4, 2, 16, 300, 8192, 1e4, 1e-5, True)
     model = Transformer(shape, attend_cpu).eval().requires_grad_(False)
-    add_int8(model, 4, int8_weights(model))
+    add_int8(model, matrices_in_8_bits(model), 4)
     plain, _ = written(model, greedy(), None, n=n)
     for wrong_every in (2, 99):
         oracle = Oracle(plain, wrong_every)

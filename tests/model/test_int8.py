@@ -14,8 +14,8 @@ from xgen.model.int8 import (
     WeightInt8,
     add_int8,
     dequantised,
-    int8_weights,
     quantised,
+    quantised_weight,
 )
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
@@ -33,6 +33,15 @@ def test_law_no_weight_moves_more_than_its_step(n_out, n_in, size, seed):
     step = weight.abs().amax(1, keepdim=True) / 127
     # half a step of rounding; a scale that bf16 rounds down cuts the largest by up to another half
     assert ((int8 * scale.float()[:, None] - weight).abs() <= 1.01 * step).all()
+
+
+@given(room=st.integers(1, 300), seed=st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_law_a_weight_in_parts_is_the_weight_at_once(room, seed):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(int8_module.ROOM, "cpu", room)
+        parts = quantised_weight(weights(13, 20, seed))
+    assert all(torch.equal(a, b) for a, b in zip(parts, quantised(weights(13, 20, seed)), strict=True))
 
 
 def test_a_row_of_zeros_stays_zero():
@@ -115,7 +124,7 @@ def test_a_gpu_multiplies_by_the_same_8_bits(dtype):
 
 @pytest.mark.parametrize("tied", [True, False])
 @torch.inference_mode()
-def test_a_model_with_8_bits_is_near_itself_and_shares_its_weights(tied):
+def test_a_model_with_8_bits_is_near_itself_and_shares_its_weights(tied, matrices_in_8_bits):
     torch.manual_seed(0)
     shape = Shape(2, 128, 160, 4, 2, 32, 211, 8192, 1e6, 1e-6, tied, True)
     model = Transformer(shape, attend_cpu).eval()
@@ -123,7 +132,7 @@ def test_a_model_with_8_bits_is_near_itself_and_shares_its_weights(tied):
     many = torch.randint(0, 211, (1, 9))
     before, before_many = model.logits(model(ids)), model.logits(model(many))
     places = {p.data_ptr() for p in model.parameters()}
-    add_int8(model, 4, int8_weights(model))
+    add_int8(model, matrices_in_8_bits(model), 4)
     assert {p.data_ptr() for p in model.parameters()} == places
     assert torch.equal(model.logits(model(many)), before_many)
     after = model.logits(model(ids))
@@ -132,19 +141,19 @@ def test_a_model_with_8_bits_is_near_itself_and_shares_its_weights(tied):
 
 
 @torch.inference_mode()
-def test_odd_widths_are_left_alone():
+def test_odd_widths_are_left_alone(matrices_in_8_bits):
     """The kernel would read what lies behind the weights."""
     model = Transformer(Shape(1, 48, 64, 3, 1, 16, 99, 8192, tied_head=True), attend_cpu).eval()
-    add_int8(model, 4, int8_weights(model))
+    add_int8(model, matrices_in_8_bits(model), 4)
     kinds = {name for name, module in model.named_modules() if isinstance(module, WeightInt8)}
     assert kinds == {"layers.0.down"}
     assert model.head is None
 
 
-def test_8_bits_of_another_model_are_refused():
+def test_8_bits_of_another_model_are_refused(matrices_in_8_bits):
     small, large = (Transformer(Shape(1, 64, 64, 2, 1, 32, n, 8192, tied_head=True)) for n in (99, 120))
-    with pytest.raises(ValueError, match="the 8-bit weights of head have another shape"):
-        add_int8(large, 4, int8_weights(small))
+    with pytest.raises(ValueError, match="the 8-bit weights of embedding have another shape"):
+        add_int8(large, matrices_in_8_bits(small), 4)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 8, 16])

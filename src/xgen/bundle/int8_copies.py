@@ -1,20 +1,22 @@
 """The 8-bit copies of weights that loading keeps in the cache folder."""
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch import Tensor
 
+from xgen.bundle.finding import Found
 from xgen.errors import XgenError
 from xgen.files import cache_folder, whole_file
 from xgen.formats.adapter import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE
-from xgen.model.int8 import ALIGNMENT, int8_weights
-from xgen.model.transformer import Transformer
+from xgen.formats.stream import write_tensors
+from xgen.model.int8 import quantised_weight
 
-INT8_FORM = 3
+INT8_FORM = 4
 """Of the 8-bit copies on the disk; those of another form are made anew."""
 
 
@@ -54,33 +56,52 @@ def int8_copies() -> list[tuple[str, int]]:
     return found
 
 
-def kept_int8_weights(folder: Path, adapter: Path | None, model: Transformer) -> dict[str, torch.Tensor]:
-    """The 8-bit copies of the weights, mapped from the cache folder; made and kept there at first.
+def kept_int8_weights(found: Found, weights: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """NAME.int8 and NAME.scale of every matrix, mapped from the cache folder; made and kept there at first.
 
-    One file a model folder and adapter, so that those of weights that have changed are overwritten.
+    They are made of the file's `weights` (by our parameter names), changed by the adapter, on `device`,
+    and written one by one: what is in memory meanwhile is one of them. One file a model folder and
+    adapter, so that those of weights that have changed are overwritten.
     """
-    places = [str(place.resolve()) for place in (folder, adapter) if place is not None]
-    name = hashlib.sha256("\n".join(places).encode()).hexdigest()
-    path = int8_folder() / f"{name}.safetensors"
-    of = f"{INT8_FORM} {weights_identity(folder, adapter)}"
+    places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
+    digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
+    path = int8_folder() / f"{digest}.safetensors"
+    of = f"{INT8_FORM} {weights_identity(found.folder, found.adapter)}"
+    if (kept := _kept(path, of)) is not None:
+        return kept
+    matrices = [name for name, tensor in weights.items() if tensor.ndim == 2]
+
+    def made() -> Iterator[tuple[str, Tensor]]:
+        for name in matrices:
+            short = name.removesuffix(".weight")
+            int8_NK, scale_N = quantised_weight(found.changed(weights[name].to(device), name))
+            yield f"{short}.int8", int8_NK
+            yield f"{short}.scale", scale_N
+
+    said = {"of": of, "model": " + ".join(Path(place).name for place in places)}
+    # a disk that is full or not ours costs some seconds at each start, and memory for all of them
+    with suppress(OSError, XgenError):
+        with whole_file(path) as draft:
+            write_tensors(draft, _kinds(weights, matrices), made(), said)
+        if (kept := _kept(path, of)) is not None:
+            return kept
+    return dict(made())
+
+
+def _kept(path: Path, of: str) -> dict[str, Tensor] | None:
     with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
         if (file.metadata() or {}).get("of") == of:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    made = int8_weights(model)
-    # a disk that is full or not ours costs a second or two at each start
-    with suppress(SafetensorError, OSError, XgenError), whole_file(path) as draft:
-        _save_aligned(made, draft, {"of": of, "model": " + ".join(Path(place).name for place in places)})
-    return made
+    return None
 
 
-def _save_aligned(tensors: dict[str, torch.Tensor], path: Path, said: dict[str, str]) -> None:
-    """Save so that the mapped tensors begin at multiples of ALIGNMENT, as their sizes are such multiples.
-
-    The library ends its header at a multiple of 8; eight more characters in it make the other half.
-    """
-    for padding in ("", " " * (ALIGNMENT // 2)):
-        save_file(tensors, path, {**said, "padding": padding})
-        with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
-        if (8 + header_bytes) % ALIGNMENT == 0:
-            return
+def _kinds(
+    weights: Mapping[str, Tensor], matrices: Sequence[str]
+) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """What the file holds: all that is large at the front, where it begins at multiples of ALIGNMENT."""
+    kinds: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+    for name in matrices:
+        kinds[f"{name.removesuffix('.weight')}.int8"] = torch.int8, tuple(weights[name].shape)
+    for name in matrices:
+        kinds[f"{name.removesuffix('.weight')}.scale"] = torch.bfloat16, (len(weights[name]),)
+    return kinds

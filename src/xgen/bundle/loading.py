@@ -1,7 +1,7 @@
 """A model with all that belongs to it, from a folder or by name, ready to generate."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, XgenError
 from xgen.formats.folder import load_weights
 from xgen.model.attention import attend_for
-from xgen.model.int8 import add_int8
+from xgen.model.int8 import FEW_ROWS, add_int8
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -23,6 +23,7 @@ from xgen.text.chat import ChatTemplate
 from xgen.text.tokenizer import Tokenizer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+INT8 = "int8"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Bundle:
     """A loaded model. `end_ids` end a reply, `hidden_ids` are never to be sampled.
 
     `adapter` is the folder of the adapter that its weights are changed by, if there is one; the `card`
-    is then the adapter's. Up to `int8_rows` tokens at once pass through 8-bit weights (model/int8.py).
+    is then the adapter's. The weights are 8 bits (model/int8.py) with `int8_only`, and `dtype` is that of
+    the activations; else they are of `dtype`, and up to `int8_rows` tokens at once pass through copies of
+    8 bits.
 
     Hidden are the added tokens that do not end a reply and the rows that have no token.
     """
@@ -45,6 +48,7 @@ class Bundle:
     device: torch.device
     dtype: torch.dtype
     int8_rows: int
+    int8_only: bool
     end_ids: frozenset[int]
     hidden_ids: frozenset[int]
 
@@ -52,13 +56,13 @@ class Bundle:
     def identity(self) -> str:
         """Tells these weights in this type from all others, without reading them all."""
         weights = weights_identity(self.folder, self.adapter)
-        kind = f"{self.dtype} {self.int8_rows} {self.shape} {weights}"
+        kind = f"{self.dtype} {self.int8_rows} {self.int8_only} {self.shape} {weights}"
         return hashlib.sha256(kind.encode()).hexdigest()
 
     @property
     def longest_draft(self) -> int:
         """How many ids may be guessed at once: a pass that checks them must go through the same weights."""
-        return self.int8_rows - 1 if self.int8_rows else LONGEST_DRAFT
+        return min(self.int8_rows - 1, LONGEST_DRAFT) if self.int8_rows else LONGEST_DRAFT
 
 
 def load(
@@ -68,17 +72,18 @@ def load(
 
     `device` is "auto" (a CUDA device if there is one, else the CPU), "cpu", "cuda" or "cuda:1";
     `dtype` is "auto" (what the device computes fastest, on a CPU with 8-bit weights for passes of few
-    rows where they pay), "bf16", "fp16" or "fp32" (that and nothing else). Weights in the stored type
-    stay mapped to the file on a CPU. `adapter` is a PEFT folder, whose low-rank weights are added to the
-    model's in fp32; a name of ADAPTED has its own. Raises NotPulled for a known model that is not on disk,
-    BadModel for an unknown or damaged one and for an adapter of another, XgenError for a device or type
-    that is not there.
+    rows where they pay), "bf16", "fp16" or "fp32" (that and nothing else), or "int8" (8-bit weights alone,
+    which take half the memory; activations in what the device computes fastest). Weights in the stored
+    type stay mapped to the file on a CPU, 8-bit ones to their copy in the cache folder. `adapter` is a PEFT
+    folder, whose low-rank weights are added to the model's in fp32; a name of ADAPTED has its own. Raises
+    NotPulled for a known model that is not on disk, BadModel for an unknown or damaged one and for an
+    adapter of another, XgenError for a device or type that is not there.
     """
     started = Clock.now()
     found = find(name_or_folder, adapter)
     folder, shape = found.folder, found.shape
     place = _device(device)
-    choice = choice_for(place) if dtype == "auto" else Choice(_dtype(dtype), 0, {})
+    choice = _choice(place, dtype)
     if (allowed := allows(found.card, "commercial")) is not True:
         isnt = "is not known to allow" if allowed is None else "does not allow"
         _say_once(f"{found.card.name} {isnt} commercial use: {why(found.card, 'commercial')}")
@@ -89,8 +94,6 @@ def load(
     ends = frozenset(end_ids(folder, shape))
     nameless = (i for i in range(shape.vocab_size) if not tokenizer.token_bytes(i))
     model = _model(found, place, choice)
-    if choice.int8_rows:
-        add_int8(model, choice.int8_rows, kept_int8_weights(folder, found.adapter, model))
     if place.type == "cpu" and (n_threads := leave_busy_cores(started)) < all_threads():
         note(f"other programs keep cores busy: computing on {n_threads} of {all_threads()}")
     return Bundle(
@@ -104,6 +107,7 @@ def load(
         device=place,
         dtype=choice.dtype,
         int8_rows=choice.int8_rows,
+        int8_only=choice.int8_only,
         end_ids=ends,
         hidden_ids=frozenset(nameless) - ends,
     )
@@ -128,10 +132,15 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str) -> torch.dtype:
-    if name not in DTYPES:
-        raise XgenError(f"type {name!r}", "it is not known", "use auto, " + ", ".join(DTYPES))
-    return DTYPES[name]
+def _choice(device: torch.device, dtype: str) -> Choice:
+    if dtype in DTYPES:
+        return Choice(DTYPES[dtype], 0, {})
+    if dtype not in ("auto", INT8):
+        raise XgenError(f"type {dtype!r}", "it is not known", "use " + ", ".join(("auto", INT8, *DTYPES)))
+    choice = choice_for(device)
+    if dtype == INT8:
+        return replace(choice, int8_rows=FEW_ROWS if device.type == "cpu" else 0, int8_only=True)
+    return choice
 
 
 def _model(found: Found, device: torch.device, choice: Choice) -> Transformer:
@@ -140,11 +149,17 @@ def _model(found: Found, device: torch.device, choice: Choice) -> Transformer:
         model = Transformer(found.shape, attend_for(device))
     try:
         placed = {
-            name: found.changed(tensor.to(device), name).to(choice.dtype) for name, tensor in weights.items()
+            name: found.changed(tensor.to(device), name).to(choice.dtype)
+            for name, tensor in weights.items()
+            if tensor.ndim == 1 or not choice.int8_only
         }
+        model.load_state_dict(placed, assign=True, strict=not choice.int8_only)
+        if choice.int8_rows or choice.int8_only:
+            int8 = kept_int8_weights(found, weights, device)
+            int8 = {name: tensor.to(device) for name, tensor in int8.items()}
+            add_int8(model, int8, choice.int8_rows, alone=choice.int8_only)
     except torch.OutOfMemoryError as error:
-        n_bytes = found.shape.weight_bytes(choice.dtype.itemsize)
+        n_bytes = found.shape.weight_bytes(1 if choice.int8_only else choice.dtype.itemsize)
         needed = f"{n_bytes / 1e6:,.0f} MB of weights do not fit on {device}"
         raise XgenError(str(found.folder), needed, "use a smaller model, or the CPU") from error
-    model.load_state_dict(placed, assign=True)
     return model.requires_grad_(False).eval()

@@ -18,12 +18,12 @@ def empty_buffers(model: Transformer, n_rows: int, capacity: int) -> Buffers:
     fp32 on a CPU (one-row products over 16-bit keys are several times slower there), the weights'
     dtype elsewhere.
     """
-    shape, weight = model.shape, model.embedding.weight
-    dtype = torch.float32 if weight.device.type == "cpu" else weight.dtype
+    shape = model.shape
+    dtype = torch.float32 if model.device.type == "cpu" else model.dtype
     size = (n_rows, shape.n_kv_heads, capacity, shape.head_dim)
 
     def room() -> Tensor:
-        return torch.zeros(size, dtype=dtype, device=weight.device)
+        return torch.zeros(size, dtype=dtype, device=model.device)
 
     return [(room(), room()) for _ in range(shape.n_layers)]
 

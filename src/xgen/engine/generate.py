@@ -27,7 +27,7 @@ def prefill(
         raise ValueError("nothing to read")
     if cache.length + len(ids) > cache.capacity:
         raise ValueError(f"{cache.length} + {len(ids)} tokens, but the cache holds {cache.capacity}")
-    device = model.embedding.weight.device
+    device = model.device
     for begin in range(0, len(ids), CHUNK):
         chunk = torch.tensor([ids[begin : begin + CHUNK]], device=device)
         hidden = model(chunk, cache=cache.buffers, start=cache.length)
@@ -84,7 +84,7 @@ def generate(
 @torch.inference_mode()
 def _after_each(model: Transformer, cache: Cache, ids: Sequence[int]) -> Tensor:
     """Read `ids`; logits [n, V] of what follows each of them."""
-    device = model.embedding.weight.device
+    device = model.device
     hidden = model(torch.tensor([ids], device=device), cache=cache.buffers, start=cache.length)
     cache.length += len(ids)
     return model.logits(hidden[0])

@@ -33,12 +33,15 @@ LEAST_SPAN_S = 0.3
 class Choice:
     """What to compute with, and the seconds of the trials that decided it (none on a GPU).
 
-    Up to `int8_rows` tokens at once pass through 8-bit weights (model/int8.py); 0 is none.
+    Up to `int8_rows` tokens at once pass through 8-bit weights by a product of their own
+    (model/int8.py); 0 is none. With `int8_only` there are no other weights, and `dtype` is that of the
+    activations.
     """
 
     dtype: torch.dtype
     int8_rows: int
     seconds: dict[str, float]
+    int8_only: bool = False
 
 
 def choose(device: torch.device) -> Choice:

@@ -17,7 +17,7 @@ def prefill_scored(model: Transformer, cache: Cache, ids: Sequence[int]) -> tupl
     Returns the logits [V] behind the last one, and the log-probabilities [len(ids) - 1] (fp32,
     on the CPU) of every id but the first, each given all before it.
     """
-    device = model.embedding.weight.device
+    device = model.device
     hidden_TM = model(torch.tensor([list(ids)], device=device), cache=cache.buffers, start=cache.length)[0]
     cache.length += len(ids)
     return model.logits(hidden_TM[-1]), _logprobs(model, hidden_TM, ids)
@@ -32,7 +32,7 @@ def read_rows(
     Returns the rows, the logits [rows, V] behind each text, and for each the log-probabilities
     (fp32, on the CPU) of its last `n_scored[b]` ids but the first of these.
     """
-    device = model.embedding.weight.device
+    device = model.device
     lengths = [len(text) for text in texts]
     width = max(lengths)
     padded = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)

@@ -54,7 +54,7 @@ class Tree:
         text = np.broadcast_to(self.text[:, None], (len(every), n_new, width))
         mask_BTS = np.concatenate([text, self.sees[:, new, : self.n_nodes]], axis=2)
         positions_BT = np.array(self.rows.lengths)[:, None] + self.depths[:, new]
-        device = self.model.embedding.weight.device
+        device = self.model.device
         hidden_BTM = self.model(
             torch.tensor([list(row) for row in ids], device=device),
             torch.from_numpy(positions_BT).to(device),

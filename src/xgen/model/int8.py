@@ -5,6 +5,7 @@ its output channels, of an embedding the tokens, and keys and values are kept th
 are not quantised.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -110,8 +111,15 @@ def quantised(rows: Tensor, scale_dtype: torch.dtype = torch.bfloat16) -> tuple[
     """
     largest = rows.abs().amax(-1, keepdim=True).float()
     scale = (largest / 127).clamp(min=1e-30).to(scale_dtype)
-    int8 = (rows.float() / scale.float()).round().clamp(-127, 127).to(torch.int8)
+    int8 = (rows / scale.float()).round_().clamp_(-127, 127).to(torch.int8)
     return int8, scale[..., 0]
+
+
+def quantised_weight(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight [N, K] -> int8 [N, K] and scales [N] (bf16), some rows at a time: copies in fp32 stay few."""
+    parts = torch.split(weight_NK, max(1, ROOM["cpu"] // weight_NK.shape[1]))
+    int8, scales = zip(*(quantised(part) for part in parts), strict=True)
+    return torch.cat(int8), torch.cat(scales)
 
 
 def dequantised(int8: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
@@ -119,36 +127,36 @@ def dequantised(int8: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.mul(int8, scale[..., None], out=int8.new_empty(int8.shape, dtype=dtype))
 
 
-def int8_weights(model: "Transformer") -> dict[str, Tensor]:
-    """The 8-bit copies that `add_int8` takes: NAME.int8 and NAME.scale of every linear map and the head."""
-    found = {}
-    for name, layer in _layers(model).items():
-        found[f"{name}.int8"], found[f"{name}.scale"] = quantised(layer.weight.detach())
-    return found
+def add_int8(
+    model: "Transformer", weights: Mapping[str, Tensor], max_rows: int = FEW_ROWS, alone: bool = False
+) -> None:
+    """Give the linear maps of `model`, and its vocabulary's matrix, 8-bit weights.
 
-
-def add_int8(model: "Transformer", max_rows: int, weights: dict[str, Tensor]) -> None:
-    """Give the linear maps of `model`, and its vocabulary's matrix, 8-bit weights for few rows.
-
-    For inference on a CPU, once the weights are loaded; they stay as and where they are. `weights` are
-    `int8_weights(model)`, up to `max_rows` tokens pass through them (see engine/machine.py). Maps of odd
-    widths are left alone. A tied head becomes a module of its own over the embedding's weight, so the
-    model's state dict has one name more. Raises KeyError or ValueError for weights of another model.
+    For inference, once what else the model has is loaded. `weights` are NAME.int8 and NAME.scale of every
+    linear map and of the embedding, as `quantised` makes them. They serve up to `max_rows` tokens at once
+    on a CPU, beside the weights, which stay as and where they are (maps of odd widths are left alone then);
+    or, `alone`, all tokens instead of the weights, which need not be loaded (they may be on "meta"). A
+    tied head becomes a module of its own over the embedding's memory. Raises KeyError or ValueError for
+    weights of another model.
     """
-    for name, layer in _layers(model).items():
-        int8_NK, scale_N = weights[f"{name}.int8"], weights[f"{name}.scale"]
-        if int8_NK.shape != layer.weight.shape or scale_N.shape != layer.weight.shape[:1]:
-            raise ValueError(f"the 8-bit weights of {name} have another shape")
-        parent, _, own_name = name.rpartition(".")
-        both = WeightInt8(int8_NK, scale_N, layer.bias, max_rows, layer.weight)
-        setattr(model.get_submodule(parent), own_name, both)
+    for name, layer in [*model.named_modules()]:
+        if isinstance(layer, nn.Linear) and (alone or layer.in_features % STEP == 0):
+            parent, _, own_name = name.rpartition(".")
+            pair = _pair(weights, name, layer.weight)
+            made = WeightInt8(*pair, layer.bias, max_rows, None if alone else layer.weight)
+            setattr(model.get_submodule(parent), own_name, made)
+    table_VM = model.embedding.weight
+    pair = _pair(weights, "embedding", table_VM)
+    if model.head is None and (alone or table_VM.shape[1] % STEP == 0):
+        head = WeightInt8(*pair, None, max_rows, None if alone else table_VM)
+        pair = head.int8_NK, head.scale_N
+        setattr(model, "head", head)  # noqa: B010 - of another class than it was made with
+    if alone:
+        setattr(model, "embedding", EmbeddingInt8(*pair, model.dtype))  # noqa: B010
 
 
-def _layers(model: "Transformer") -> dict[str, nn.Linear]:
-    """The maps that can have 8-bit weights; a tied head among them, as a map of its own."""
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    if model.head is None:
-        n_out, n_in = model.embedding.weight.shape
-        layers["head"] = nn.Linear(n_in, n_out, bias=False, device="meta")
-        layers["head"].weight = model.embedding.weight
-    return {name: layer for name, layer in layers.items() if layer.in_features % STEP == 0}
+def _pair(weights: Mapping[str, Tensor], name: str, weight_NK: Tensor) -> tuple[Tensor, Tensor]:
+    int8_NK, scale_N = weights[f"{name}.int8"], weights[f"{name}.scale"]
+    if int8_NK.shape != weight_NK.shape or scale_N.shape != weight_NK.shape[:1]:
+        raise ValueError(f"the 8-bit weights of {name} have another shape")
+    return int8_NK, scale_N

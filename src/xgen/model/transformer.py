@@ -111,6 +111,16 @@ class Transformer(nn.Module):
         self.norm = RMSNorm(shape.d_model, shape.norm_eps)
         self.head = None if shape.tied_head else nn.Linear(shape.d_model, shape.vocab_size, bias=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where ids and caches are to be; the weights are there."""
+        return self.norm.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the activations; the weights have it too or are 8 bits (int8.py)."""
+        return self.norm.weight.dtype
+
     def forward(
         self,
         ids_BT: Tensor,

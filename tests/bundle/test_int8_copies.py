@@ -1,0 +1,139 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from xgen.bundle import int8_copies, load, loading
+from xgen.engine import machine
+from xgen.engine.speculate import LONGEST_DRAFT
+from xgen.formats.gguf import convert
+from xgen.model.int8 import ALIGNMENT
+
+FP32 = {"device": "cpu", "dtype": "fp32"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XGEN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def four_rows(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A machine on which 8-bit weights pay for four rows; grows with each making of such weights."""
+    choice = machine.Choice(torch.bfloat16, 4, {})
+    monkeypatch.setattr(loading, "choice_for", lambda device: choice)
+    made: list[int] = []
+    original = int8_copies.quantised_weight
+
+    def counted(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        made.extend([1] * (len(weight) == 320))  # the embedding
+        return original(weight)
+
+    monkeypatch.setattr(int8_copies, "quantised_weight", counted)
+    return made
+
+
+def test_8_bit_weights_are_made_once_and_kept(tiny_folder: Path, four_rows: list[int], home: Path) -> None:
+    ids = torch.tensor([[5, 9, 100]])
+    before = sorted(tiny_folder.rglob("*"))
+    plain = load(tiny_folder, device="cpu", dtype="bf16")
+    assert four_rows == []
+    first, again = (load(tiny_folder, device="cpu") for _ in range(2))
+    assert len(four_rows) == 1
+    with torch.inference_mode():
+        one, other, exact = (b.model.logits(b.model(ids)) for b in (first, again, plain))
+    assert torch.equal(one, other)
+    assert 0 < (one - exact).norm() / exact.norm() < 0.05
+    assert first.identity == again.identity != plain.identity
+    layer = again.model.layers[0].q
+    assert layer.int8_NK.data_ptr() % ALIGNMENT == 0
+    assert (first.longest_draft, plain.longest_draft) == (3, LONGEST_DRAFT)
+    (copy,) = (home / "int8").iterdir()
+    assert int8_copies.int8_copies() == [("tiny", copy.stat().st_size)]
+    assert sorted(tiny_folder.rglob("*")) == before, "a user's folder stays as it is"
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("head", [None, "other"])
+def test_8_bit_weights_alone_are_what_the_file_says_in_8_bits(
+    make_gguf: Callable[..., Path], tmp_path: Path, four_rows: list[int], kind: str, head: str | None
+) -> None:
+    """The whole model, in few rows and many, beside one whose weights were replaced by what 8 bits hold."""
+    convert(make_gguf(kind, head=head), tmp_path / "m")
+    for _ in range(2):
+        found = load(tmp_path / "m", device="cpu", dtype="int8")
+    assert len(four_rows) == (2 if head else 1)
+    assert (found.dtype, found.int8_only, found.longest_draft) == (torch.bfloat16, True, LONGEST_DRAFT)
+    plain = load(tmp_path / "m", device="cpu", dtype="bf16")
+    assert found.identity not in (plain.identity, load(tmp_path / "m", device="cpu").identity)
+    assert {p.ndim for p in found.model.parameters()} == {1}
+    n_weights = sum(p.numel() for p in plain.model.parameters() if p.ndim == 2)
+    assert sum(b.nbytes for b in found.model.buffers() if b.dtype == torch.int8) == n_weights
+    with torch.no_grad():
+        for p in plain.model.parameters():
+            if p.ndim == 2:
+                step = (p.abs().amax(1, keepdim=True).float() / 127).bfloat16().float()
+                p.copy_((p.float() / step).round().clamp(-127, 127) * step)
+    for n_tokens in (3, 40):
+        ids = torch.randint(0, 320, (1, n_tokens), generator=torch.Generator().manual_seed(n_tokens))
+        with torch.inference_mode():
+            ours, expected = (b.model.logits(b.model(ids)) for b in (found, plain))
+        assert (ours - expected).norm() / expected.norm() < 0.02
+
+
+def test_8_bit_weights_alone_with_an_adapter(tiny_folder: Path, adapter: Path, home: Path) -> None:
+    ids = torch.tensor([[5, 9, 100]])
+    plain = load(tiny_folder, **FP32, adapter=adapter)
+    found = load(tiny_folder, device="cpu", dtype="int8", adapter=adapter)
+    with torch.inference_mode():
+        ours, exact = (b.model.logits(b.model(ids)) for b in (found, plain))
+        without = (b := load(tiny_folder, **FP32)).model.logits(b.model(ids))
+    assert (ours - exact).norm() / exact.norm() < 0.05 < (without - exact).norm() / exact.norm()
+
+
+@pytest.mark.parametrize("damage", ["weights", "kept", "cut"])
+def test_8_bit_weights_of_others_or_damaged_are_made_anew(
+    tiny_folder: Path, four_rows: list[int], home: Path, damage: str
+) -> None:
+    load(tiny_folder, device="cpu")
+    (kept,), weights = (home / "int8").iterdir(), tiny_folder / "model.safetensors"
+    if damage == "weights":
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+    else:
+        kept.write_bytes(b"no such file" if damage == "kept" else kept.read_bytes()[:-1])
+    load(tiny_folder, device="cpu")
+    load(tiny_folder, device="cpu")
+    assert len(four_rows) == 2
+    assert list((home / "int8").iterdir()) == [kept], "the old ones are overwritten"
+
+
+def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(
+    tiny_folder: Path, four_rows: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*words: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(int8_copies, "write_tensors", full)
+    for _ in range(2):
+        load(tiny_folder, device="cpu")
+    assert len(four_rows) == 2
+    assert list((home / "int8").iterdir()) == []
+
+
+def test_8_bit_copies_are_the_adapters_own(
+    tiny_folder: Path, adapter: Path, four_rows: list[int], home: Path
+) -> None:
+    ids = torch.tensor([[5, 9, 100]])
+    exact = load(tiny_folder, device="cpu", dtype="bf16", adapter=adapter)
+    for _ in range(2):  # neither takes the other's, nor overwrites them
+        load(tiny_folder, device="cpu")
+        found = load(tiny_folder, device="cpu", adapter=adapter)
+    assert (len(four_rows), len(list((home / "int8").iterdir()))) == (2, 2)
+    with torch.inference_mode():
+        one, other = (b.model.logits(b.model(ids)) for b in (found, exact))
+    assert 0 < (one - other).norm() / other.norm() < 0.05
