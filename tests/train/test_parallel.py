@@ -13,6 +13,7 @@ import torch
 
 from xgen.errors import BadRecipe
 from xgen.train import loop
+from xgen.train.held_out import scorer
 from xgen.train.parallel import World
 from xgen.train.recipe import recipe_from
 from xgen.train.start import begin, shape_of
@@ -28,6 +29,7 @@ torch.set_num_threads(1)
 from xgen.data.plan import plan_run
 from xgen.data.shards import open_corpus
 from xgen.train import loop
+from xgen.train.held_out import scorer
 from xgen.train.parallel import join_world, leave_world
 from xgen.train.recipe import recipe_from
 from xgen.train.start import begin, shape_of
@@ -41,7 +43,7 @@ job = loop.Job(recipe, shape, corpus, plans, out, world, 0.0)
 run = begin(recipe, shape, world)
 read, step_rows = [], loop.step_rows
 loop.step_rows = lambda row, *rest: step_rows(lambda index: (read.append(index), row(index))[1], *rest)
-loop.train(job, run)
+loop.train(job, run, scorer(recipe, shape, corpus, world.device))
 (out / f"rows-{world.rank}.json").write_text(json.dumps(read))
 torch.save({name: part for name, part in run.weights.whole()}, out / f"weights-{world.rank}.pt")
 del run
@@ -70,8 +72,12 @@ def two_processes(corpus, table, out: Path) -> None:
 def test_against_one_process_two_read_the_same_and_lose_the_same(corpus, recipe_table, tmp_path) -> None:
     table = recipe_table()
     job, run = begin_job(corpus, recipe_from(table, "recipe"), tmp_path / "one")
-    assert loop.train(job, run)
+    assert loop.train(job, run, scorer(job.recipe, job.shape, corpus, job.world.device))
     two_processes(corpus, table, tmp_path / "two")
+    mine, other = ((tmp_path / name / "held_out.jsonl").read_text() for name in ("one", "two"))
+    _same_scores(
+        [json.loads(line) for line in mine.splitlines()], [json.loads(line) for line in other.splitlines()]
+    )
     ours, theirs = metrics_of(tmp_path / "one"), metrics_of(tmp_path / "two")
     assert [line["trained_tokens"] for line in ours] == [line["trained_tokens"] for line in theirs]
     for mine, other in zip(ours, theirs, strict=True):
@@ -89,6 +95,15 @@ def test_against_one_process_two_read_the_same_and_lose_the_same(corpus, recipe_
     assert loop.train(job, run)
     for name, part in run.weights.whole():
         assert torch.equal(weights[name], part)
+
+
+def _same_scores(mine: list[dict], other: list[dict]) -> None:
+    assert len(mine) == len(other) == 2
+    for ours, theirs in zip(mine, other, strict=True):
+        assert ours["sets"].keys() == theirs["sets"].keys() != set()
+        for name, score in ours["sets"].items():
+            assert theirs["sets"][name]["nats_per_token"] == pytest.approx(score["nats_per_token"], rel=1e-3)
+        assert [one["tokens"] for one in ours["positions"]] == [one["tokens"] for one in theirs["positions"]]
 
 
 def test_every_row_of_a_step_is_read_by_one_process() -> None:

@@ -32,6 +32,7 @@ def test_every_stage_takes_the_same_tokens_a_step(recipe_table) -> None:
         ({"stage": []}, "stage"),
         ({"name": "../up"}, "name"),
         ({"dtype": "int8"}, "dtype"),
+        ({"tokens_per_step": True}, "tokens_per_step: Input should be a valid integer"),
         ({"optimizer": {"clip": float("inf")}}, "optimizer.clip: Input should be a finite number"),
         ({"seed": 1 << 63}, "seed"),
         ({"card": {"titel": "x"}}, "card.titel"),

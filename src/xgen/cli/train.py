@@ -18,9 +18,9 @@ from xgen.show import note, print_json
 
 if TYPE_CHECKING:
     from xgen.model.shape import Shape
+    from xgen.train.forecast import Trial
     from xgen.train.loop import Job
-    from xgen.train.recipe import Recipe, Stage
-    from xgen.train.step import Training
+    from xgen.train.recipe import Recipe
 
 INTERRUPTED = 130
 """What a shell calls a command that Ctrl-C ended."""
@@ -94,10 +94,11 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
     from xgen.data.plan import plan_run
     from xgen.data.shards import open_corpus
     from xgen.train.forecast import matrix_ceiling, try_longest_rows
-    from xgen.train.held_out import BINS, score_positions, score_sets
+    from xgen.train.held_out import scorer
     from xgen.train.loop import Job, train
     from xgen.train.parallel import join_world, leave_world
     from xgen.train.start import begin, shape_of, write_outcome
+    from xgen.train.state import stages_done
 
     opened = open_corpus(folder, check=True)
     shape = shape_of(recipe, opened.vocab_size)
@@ -105,34 +106,14 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
     world = join_world(device)
     run = begin(recipe, shape, world)
     dtype = torch.bfloat16 if recipe.dtype == "bf16" else torch.float32
-    job = Job(recipe, shape, opened, plans, out, world, matrix_ceiling(world.device, dtype))
-    trials = try_longest_rows(recipe, run, world)
-    seconds = sum(trial.seconds_per_step * job.n_steps(index) for index, trial in enumerate(trials))
-    if world.is_first:
-        peak = max((trial.peak_bytes or 0 for trial in trials), default=0)
-        held = f", at most {peak / 1e9:.1f} GB on the device" if peak else ""
-        note(
-            f"{recipe.name}: {shape.n_parameters:,} parameters, {job.total_steps:,} steps of "
-            f"{recipe.tokens_per_step:,} tokens, about {seconds / 60:.1f} min{held}"
-        )
-
-    window = min(shape.max_seq_len, BINS[-1])
-
-    def score(run: "Training", stage: "Stage") -> dict[str, Any]:
-        rows, tokens = recipe.tokens_per_micro_step, recipe.held_out_tokens
-        here = (run.model, opened)
-        sets = score_sets(*here, stage.length, tokens, max(1, rows // stage.length), world.device)
-        bins = score_positions(*here, window, tokens, max(1, rows // window), world.device)
-        return {
-            "stage": stage.name,
-            "length": stage.length,
-            "sets": {name: asdict(one) for name, one in sets.items()},
-            "positions": [asdict(one) for one in bins],
-        }
-
-    if recipe.held_out_tokens and world.size > 1 and world.is_first:
-        note("held-out documents are scored by a run of one process only")
-    finished = train(job, run, score if recipe.held_out_tokens and world.size == 1 else None)
+    is_done = stages_done(out) == len(plans)
+    job = Job(
+        recipe, shape, opened, plans, out, world, 0.0 if is_done else matrix_ceiling(world.device, dtype)
+    )
+    if not is_done:
+        _tell_forecast(job, try_longest_rows(recipe, run, world))
+    score = scorer(recipe, shape, opened, world.device) if recipe.held_out_tokens else None
+    finished = train(job, run, score)
     masters = {name: part.cpu() for name, part in run.weights.whole() if world.is_first}
     if world.is_first:
         made = write_outcome(recipe, shape, opened, masters, out) if finished else None
@@ -140,6 +121,18 @@ def _run(recipe: "Recipe", folder: Path, out: Path, device: str, as_json: bool) 
     del run, masters
     leave_world(world)
     return finished
+
+
+def _tell_forecast(job: "Job", trials: "list[Trial]") -> None:
+    recipe = job.recipe
+    seconds = sum(trial.seconds_per_step * job.n_steps(index) for index, trial in enumerate(trials))
+    peak = max((trial.peak_bytes or 0 for trial in trials), default=0)
+    held = f", at most {peak / 1e9:.1f} GB on the device" if peak else ""
+    if job.world.is_first:
+        note(
+            f"{recipe.name}: {job.shape.n_parameters:,} parameters, {job.total_steps:,} steps of "
+            f"{recipe.tokens_per_step:,} tokens, about {seconds / 60:.1f} min{held}"
+        )
 
 
 def _tell(job: "Job", made: Path | None, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from torch.nn.functional import linear, rms_norm, silu
 
 from xgen.model.attention import Attend, attend_reference
 from xgen.model.joint import joint
-from xgen.model.loss import cross_entropy
+from xgen.model.loss import cross_entropy, token_losses
 from xgen.model.packed import Packed
 from xgen.model.shape import RopeScaling, Shape
 
@@ -159,6 +159,14 @@ class Transformer(nn.Module):
         """
         hidden_BTM = self.forward(ids_BT, positions_BT, mask=mask)
         return cross_entropy(hidden_BTM.flatten(0, 1), self.output_weight, targets_BT.flatten())
+
+    def token_losses(
+        self, ids_BT: Tensor, targets_BT: Tensor, positions_BT: Tensor, mask: Packed | None
+    ) -> Tensor:
+        """The cross entropy of each token in nats, fp32 [B, T], 0 where not trained; a whole way too."""
+        hidden_BTM = self.forward(ids_BT, positions_BT, mask=mask)
+        losses = token_losses(hidden_BTM.flatten(0, 1), self.output_weight, targets_BT.flatten())
+        return losses.view(targets_BT.shape)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., M] -> logits [..., V] in fp32."""

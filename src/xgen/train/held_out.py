@@ -1,18 +1,21 @@
 """How well a model predicts documents it never trained on: bits per byte, and loss by position."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 
 from xgen.data.pack import Row, rows_of
 from xgen.data.shards import HELD, Corpus, TokenSet
-from xgen.model.loss import token_losses
+from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
+from xgen.train.recipe import Recipe, Stage
 from xgen.train.rows import batch_of
+from xgen.train.step import Training
 
 BINS = (0, 16, 64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 7168, 8192)
 """Where the positions of the loss by position are cut, in tokens."""
@@ -38,6 +41,30 @@ class Bin:
     last: int
     nats: float
     tokens: int
+
+
+def scorer(
+    recipe: Recipe, shape: Shape, corpus: Corpus, device: torch.device
+) -> Callable[[Training, Stage], dict[str, Any]]:
+    """What a run measures at the end of a stage: both scores below, ready for JSON.
+
+    Every process computes the same, for where weights are shared out none can be without the others.
+    """
+    window, tokens = min(shape.max_seq_len, BINS[-1]), recipe.held_out_tokens
+    rows = recipe.tokens_per_micro_step
+
+    def score(run: Training, stage: Stage) -> dict[str, Any]:
+        here = (run.model, corpus)
+        sets = score_sets(*here, stage.length, tokens, max(1, rows // stage.length), device)
+        bins = score_positions(*here, window, tokens, max(1, rows // window), device)
+        return {
+            "stage": stage.name,
+            "length": stage.length,
+            "sets": {name: asdict(one) for name, one in sets.items()},
+            "positions": [asdict(one) for one in bins],
+        }
+
+    return score
 
 
 def score_sets(
@@ -116,6 +143,5 @@ def _groups(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 @torch.no_grad()
 def _losses(model: Transformer, rows: list[Row], device: torch.device) -> np.ndarray:
     batch = batch_of(rows, device)
-    hidden_BTM = model(batch.ids, batch.positions, mask=batch.packed)
-    losses = token_losses(hidden_BTM.flatten(0, 1), model.output_weight, batch.targets.flatten())
-    return losses.view(batch.ids.shape).double().cpu().numpy()
+    losses_BT = model.token_losses(batch.ids, batch.targets, batch.positions, batch.packed)
+    return losses_BT.double().cpu().numpy()

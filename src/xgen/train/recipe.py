@@ -101,9 +101,11 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-_Count = Annotated[int, Field(gt=0)]
-_Positive = Annotated[float, Field(gt=0)]
-_Share = Annotated[float, Field(ge=0, le=1)]
+# Strict: `true` is no number.
+_Count = Annotated[int, Field(gt=0, strict=True)]
+_Whole = Annotated[int, Field(ge=0, strict=True)]
+_Positive = Annotated[float, Field(gt=0, strict=True)]
+_Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class _Shape(_Table):
@@ -113,7 +115,7 @@ class _Shape(_Table):
     n_heads: _Count
     n_kv_heads: _Count
     head_dim: _Count
-    vocab_size: Annotated[int, Field(ge=0)] = 0
+    vocab_size: _Whole = 0
     max_seq_len: _Count
     rope_theta: _Positive = 10_000.0
     norm_eps: _Positive = 1e-6
@@ -130,9 +132,9 @@ class _Shape(_Table):
 
 class _LearningRate(_Table):
     peak: _Positive
-    warmup_tokens: Annotated[int, Field(ge=0)] = 0
+    warmup_tokens: _Whole = 0
     decay: Literal["cosine", "linear", "none"] = "none"
-    decay_tokens: Annotated[int, Field(ge=0)] = 0
+    decay_tokens: _Whole = 0
     final: _Share = 0.0
 
 
@@ -150,7 +152,7 @@ class _Stage(_Table):
 class _Optimizer(_Table):
     betas: tuple[_Share, _Share] = (0.9, 0.95)
     eps: _Positive = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0, strict=True)] = 0.1
     clip: _Positive = 1.0
     spike_sigmas: _Positive = 6.0
     spike_window: _Count = 128
@@ -171,7 +173,7 @@ class _Card(_Table):
 class _Recipe(_Table):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     corpus: Annotated[str, Field(min_length=1)]
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63, strict=True)] = 0
     base: str | None = None
     model: _Shape | None = None
     adapter: _Adapter | None = None
@@ -180,7 +182,7 @@ class _Recipe(_Table):
     tokens_per_micro_step: _Count | None = None
     checkpoint_steps: _Count = 500
     log_steps: _Count = 10
-    held_out_tokens: Annotated[int, Field(ge=0)] = 65_536
+    held_out_tokens: _Whole = 65_536
     optimizer: _Optimizer = _Optimizer()
     stage: Annotated[tuple[_Stage, ...], Field(min_length=1)]
     card: _Card = _Card()

@@ -26,7 +26,8 @@ class ShardedWeights(Weights):
         for layer in model.layers:
             fully_shard(layer, mesh=self._mesh, mp_policy=policy)
         fully_shard(model, mesh=self._mesh, mp_policy=policy)
-        register_fsdp_forward_method(model, "loss")
+        for name in ("loss", "token_losses"):
+            register_fsdp_forward_method(model, name)
         self._names = by_kind(model)
         self._parameters = dict(model.named_parameters())
         matrices, vectors = ([self._part(name) for name in names] for names in self._names)

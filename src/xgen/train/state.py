@@ -72,6 +72,14 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
+def stages_done(out: Path) -> int:
+    """How many stages the newest checkpoint below `out` has behind it; 0 where none can be read."""
+    try:
+        return int(json.loads((checkpoints(out)[-1] / PLACE_FILE).read_bytes())["stage"])
+    except (IndexError, OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
 def restore_newest(run: Training, out: Path, identity: str) -> Place | None:
     """Put `run` where the newest checkpoint below `out` left it; None if there is none.
 
