@@ -38,7 +38,11 @@ def replace_surrogates(text: str) -> tuple[str, int]:
 
     Lengths and offsets stay. `Tokenizer.encode` does it too; whoever opens a document can say the number.
     """
-    return (text, 0) if text.isascii() else _SURROGATES.subn("\ufffd", text)
+    try:
+        text.encode()  # a tenth of the time that the search takes
+    except UnicodeEncodeError:
+        return _SURROGATES.subn("\ufffd", text)
+    return text, 0
 
 
 class Tokenizer:
