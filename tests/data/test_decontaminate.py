@@ -52,6 +52,15 @@ def test_against_brute_force_stretches_are_those_of_sets_of_words() -> None:
     assert len(found) == 2
 
 
+@pytest.mark.parametrize("language", ["zh", ""])
+def test_characters_of_a_text_that_does_not_say_its_language_are_compared_too(language: str) -> None:
+    chance = random.Random(1)
+    asked = "".join(chr(chance.randrange(0x4E00, 0x9000)) for _ in range(40))
+    evaluations = Evaluations.of([asked, " ".join(words(1, 40))])
+    assert overlaps("一二三" + asked[5:35] + "四五六", evaluations, language) == [(3, 33)]
+    assert bool(overlaps(" ".join(words(1, 40)), evaluations, language)) is (language == "")
+
+
 def test_paragraphs_that_touch_an_overlap_are_named() -> None:
     asked = words(1, 40)
     paragraphs = [

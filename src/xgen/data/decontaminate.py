@@ -122,21 +122,26 @@ def texts_of_line(line: str) -> Iterator[str]:
 
 
 def overlapping_words(hashes: Hashes, language: str, evaluations: Evaluations) -> list[tuple[int, int]]:
-    """Stretches [start, end) of words that stand in an evaluation, in order, apart from one another."""
-    wide = language in UNSPACED
-    n = WIDE_WORDS if wide else WORDS
-    grams = ngrams(hashes, n)
-    if wide:
-        found = _among(grams, evaluations.wide_grams, evaluations.wide_table)
-    else:
-        found = _among(grams, evaluations.grams, evaluations.grams_table)
+    """Stretches [start, end) of words that stand in an evaluation, in order, apart from one another.
+
+    A text of no stated language is looked at both ways, by words and by characters.
+    """
     stretches: list[tuple[int, int]] = []
-    for start in found.tolist():
+    for start, end in sorted(_runs(hashes, language, evaluations)):
         if stretches and start <= stretches[-1][1]:
-            stretches[-1] = (stretches[-1][0], start + n)
+            stretches[-1] = (stretches[-1][0], max(end, stretches[-1][1]))
         else:
-            stretches.append((start, start + n))
+            stretches.append((start, end))
     return stretches
+
+
+def _runs(hashes: Hashes, language: str, evaluations: Evaluations) -> Iterator[tuple[int, int]]:
+    if language not in UNSPACED:
+        found = _among(ngrams(hashes, WORDS), evaluations.grams, evaluations.grams_table)
+        yield from ((start, start + WORDS) for start in found.tolist())
+    if language in UNSPACED or not language:
+        found = _among(ngrams(hashes, WIDE_WORDS), evaluations.wide_grams, evaluations.wide_table)
+        yield from ((start, start + WIDE_WORDS) for start in found.tolist())
 
 
 def overlapping_pieces(
