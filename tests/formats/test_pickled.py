@@ -163,6 +163,10 @@ def test_the_makers_of_bad_files_make_good_ones(path: Path) -> None:
     assert torch.equal(read_pickled(path)["w"].read(), torch.arange(6.0).view(2, 3))
 
 
+ENDLESS = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))
+"""A tuple that holds one twice, which holds one twice, ...: 2^60 of them, for who writes it out."""
+
+
 @pytest.mark.parametrize(
     ("pickled", "what"),
     [
@@ -201,6 +205,8 @@ def test_the_makers_of_bad_files_make_good_ones(path: Path) -> None:
         (b"(iposix\nsystem\n.", "INST"),
         (b"\x80\x02" + text("a") + b"\x93.", "never put there"),
         (b"\x80\x02\x82\x01.", "EXT1"),
+        (b"\x80\x02}" + ENDLESS + tensor() + b"s.", "'tuple' twice"),
+        (b"\x80\x02" + ENDLESS + text("system") + b"\x93.", "names tuple.system"),
     ],
 )
 def test_what_no_list_of_tensors_does_is_refused(path: Path, pickled: bytes, what: str) -> None:

@@ -227,7 +227,7 @@ class _Machine:
     def stack_name(self, _: Any) -> None:
         """Protocol 4's form of `name`: module and name lie on the stack."""
         name, module = self.pop(), self.pop()
-        self.name(f"{module}.{name}")
+        self.name(f"{_shown(module)}.{_shown(name)}")
 
     def set_items(self, items: list[Any]) -> None:
         """Put keys and values into the table that lies on the stack."""
@@ -237,7 +237,7 @@ class _Machine:
             raise _Fault("fills what is no table")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str) or key in table:
-                raise _Fault(f"has the key {str(key)[:80]!r} twice, or it is no text")
+                raise _Fault(f"has the key {_shown(key)!r} twice, or it is no text")
             table[key] = value
 
     def storage(self, _: Any) -> None:
@@ -247,7 +247,8 @@ class _Machine:
             raise _Fault("refers to something that is no storage of numbers")
         _, kind, key, _, n = said
         if not isinstance(kind, _Name) or kind.text not in _STORAGES or not isinstance(key, str):
-            raise _Fault(f"has numbers that are not of fp32, fp16 or bf16 ({getattr(kind, 'text', kind)})")
+            shown = kind.text if isinstance(kind, _Name) else _shown(kind)
+            raise _Fault(f"has numbers that are not of fp32, fp16 or bf16 ({shown})")
         self.push(_Storage(_STORAGES[kind.text], key, _whole(n)))
 
     def call(self, _: Any) -> None:
@@ -285,8 +286,13 @@ class _Machine:
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 48:
-        raise _Fault(f"has {str(value)[:80]!r} where a size stands")
+        raise _Fault(f"has {_shown(value)!r} where a size stands")
     return value
+
+
+def _shown(value: Any) -> str:
+    """A short value in words; of tuples the kind only, for forty that hold the last twice have no end."""
+    return str(value)[:80] if isinstance(value, str | int) else type(value).__name__
 
 
 _Step = Callable[[_Machine, Any], None]
