@@ -43,6 +43,14 @@ set = "group"
 paths = ["ponds.jsonl"]
 licence = "CC-BY-4.0"
 groups = { tokens = 3000, contexts = [300, 1500], absent_share = 0.0, longest_answer = 12 }
+
+[[source]]
+name = "wells"
+kind = "chats"
+set = "made"
+paths = ["wells.jsonl"]
+licence = "MIT"
+groups = { tokens = 3000, contexts = [300, 1500], absent_share = 0.0, longest_answer = 12 }
 """
 
 
@@ -87,6 +95,7 @@ def built(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     lines += [json.dumps({"messages": [{"role": "user", "content": "Hello?"}]}), "{"]
     (tmp_path / "talk.jsonl").write_text("\n".join(lines))
     (tmp_path / "ponds.jsonl").write_text("\n".join(json.dumps(pond(n)) for n in range(40)))
+    (tmp_path / "wells.jsonl").write_text("\n".join(json.dumps(pond(n)) for n in range(50, 70)))
     (tmp_path / "back.json").write_text(json.dumps({"ponds": {"p4": [], "p9": []}}))
     (tmp_path / "mine.toml").write_text(RECIPE)
     places = Places(tmp_path / "corpus", tmp_path / "work", tmp_path / "downloads")
@@ -103,8 +112,11 @@ def test_every_line_is_trained_held_out_or_rejected_by_name(built: tuple[Built, 
     assert reasons.pop(("talk", "rejected", "ends_without_reply")) == 1
     assert reasons.pop(("talk", "rejected", "not_json")) == 1
     assert reasons.pop(("ponds", "rejected", "held_back")) == 2
-    assert reasons == {("ponds", "removed", "long_answer"): 38}
+    removed = ("ponds", "removed", "long_answer"), ("wells", "removed", "long_answer")
+    assert reasons == dict(zip(removed, (38, 20), strict=True))
     assert made.tally.fault() is None
+    made_of = corpus.sets["made.en"], corpus.sets["made.de"]
+    assert sum(len(one.parts) - one.n_documents for one in made_of if one.parts is not None) > 15
     assert corpus.sets["chat.en"].n_documents + corpus.sets["chat.en.held"].n_documents == 30
 
 
@@ -144,8 +156,9 @@ def test_what_is_trained_are_replies_and_their_ends(built: tuple[Built, Corpus])
 def test_whose_it_is_goes_along(built: tuple[Built, Corpus]) -> None:
     _, corpus = built
     for name, tokens in corpus.sets.items():
-        expected = ("talk", "CC0-1.0") if name.startswith("chat") else ("ponds", "CC-BY-4.0")
-        assert {(record.source, record.licence) for record in tokens.documents()} == {expected}
+        expected = {"chat": ("talk", "CC0-1.0"), "group": ("ponds", "CC-BY-4.0"), "made": ("wells", "MIT")}
+        whose = {(record.source, record.licence) for record in tokens.documents()}
+        assert whose == {expected[name.partition(".")[0]]}
 
 
 def test_a_models_own_template_comes_before_the_builds(tiny_folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ LANGUAGES = (
     *("ja", "nl", "pl", "pt", "ro", "ru", "sl", "sr", "sv", "uk", "zh"),
 )
 CODE = "code"  # the set whose languages are programming languages
-TUNING_SETS = frozenset({"chat", "group"})  # conversations: never filtered as prose, counted apart
+GROUPS = frozenset({"group", "made"})  # documents with questions, asked by people and made by code
+TUNING_SETS = GROUPS | {"chat"}  # conversations: never filtered as prose, counted apart
 
 _WAY_OUT = "see the recipes that come with xgen for how one is written"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

@@ -12,11 +12,10 @@ from xgen.data.chats import TuningRecord, chat_records
 from xgen.data.document import Document, Rejected
 from xgen.data.encode import Portion
 from xgen.data.groups import GroupOptions, ReadingWords, group_records
+from xgen.data.recipe import GROUPS
 from xgen.files import whole_file
 from xgen.text.chat import SETTINGS_FILE, TEMPLATE_FILE, ChatTemplate
 from xgen.text.tokenizer import Tokenizer
-
-GROUP = "group"  # the set of questions; every other tuning set is of conversations
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def encode_tuning(
     for is_held, documents in enumerate(parted):
         found: Iterator[TuningRecord | Rejected] = (
             group_records(documents, tokenizer, template, manner.words, options)
-            if portion.set == GROUP
+            if portion.set in GROUPS
             else chat_records(documents, tokenizer, template)
         )
         for record in found:
