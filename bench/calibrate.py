@@ -24,6 +24,7 @@ import numpy as np
 import questions as qs
 from development import development_sets
 from metrics import score
+from reading import part
 
 from xgen.files import write_whole
 from xgen.read.ask import MOST_BEAMS
@@ -75,7 +76,7 @@ def collect(options: argparse.Namespace) -> None:
     with options.out.open("w", encoding="utf-8") as out:
         for found in sets:
             for row in options.rows.split(","):
-                for case in cases_of(found, row, options.limit, count):
+                for case in cases_of(found, row, options.limit, count)[options.part or slice(None)]:
                     asker = reader.prepare([Document("dev", case.text)], options.read).asker
                     asker.n_beams = options.beams or asker.n_beams
                     n_at_once = 8 if options.read == "select" else 1
@@ -249,6 +250,7 @@ def main(arguments: Sequence[str]) -> None:
     verb.add_argument("--lang", default="en")
     verb.add_argument("--beams", type=int, choices=range(1, MOST_BEAMS + 1), metavar="N")
     verb.add_argument("--limit", type=int)
+    verb.add_argument("--part", type=part, metavar="K/N", help="every Nth text, from the Kth on")
     verb.add_argument("--out", type=Path, required=True)
     verb.set_defaults(run=collect)
     verb = verbs.add_parser("fit")

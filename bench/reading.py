@@ -19,7 +19,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -303,6 +303,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--read", choices=("whole", "select"))
     parser.add_argument("--quote", action="store_true", help="with --read: answer by a quotation")
     parser.add_argument("--limit", type=int, metavar="N", help="questions of each set at most")
+    parser.add_argument(
+        "--part",
+        type=part,
+        metavar="K/N",
+        help="every Nth text of a row, from the Kth on: for N processes",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: bench/results/reading-MODEL.json")
     options = parser.parse_args(arguments)
     options.rows = options.rows.split(",")
@@ -311,6 +317,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.quote and not options.read:
         parser.error("--quote goes with --read whole or --read select")
     return options
+
+
+def part(words: str) -> slice:
+    """Every Nth, from the Kth on, as `K/N` says; ValueError for anything else."""
+    which, n = map(int, words.split("/"))
+    if not 1 <= which <= n:
+        raise ValueError(words)
+    return slice(which - 1, None, n)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -325,6 +339,9 @@ def main(arguments: Sequence[str]) -> None:
     rows, notes = all_rows(
         sets, options.rows, options.limit, cache(lambda text: len(reader.bundle.tokenizer.encode(text)))
     )
+    if options.part:
+        rows = [replace(row, cases=row.cases[options.part]) for row in rows]
+        rows = [row for row in rows if row.cases]
     if not sets:
         notes.append(
             "No questions were given: name some with --data (bench/questions.py says in which form)."

@@ -20,7 +20,9 @@ LANGUAGES = (
     *("ja", "nl", "pl", "pt", "ro", "ru", "sl", "sr", "sv", "uk", "zh"),
 )
 CODE = "code"  # the set whose languages are programming languages
-GROUPS = frozenset({"group", "made"})  # documents with questions, asked by people and made by code
+GROUPS = frozenset(
+    {"group", "kin", "made"}
+)  # documents with questions: people's, beside their kin, made by code
 TUNING_SETS = GROUPS | {"chat"}  # conversations: never filtered as prose, counted apart
 
 _WAY_OUT = "see the recipes that come with xgen for how one is written"
