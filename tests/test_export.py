@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from xgen.formats.folder import load_weights, read_shape, save_weights
 from xgen.formats.gguf import QWEN2_PATTERNS, convert
 from xgen.formats.gguf_out import KINDS, pre_tokenizer_name
 from xgen.model.lora import Adapter, new_adapter
+from xgen.read.prompt import DOCUMENT, FREE, QUESTION, SYSTEM
+from xgen.text.xgen_tokens import HEADER
 
 ON_CPU: Any = {"device": "cpu", "dtype": "fp32"}
 TEXTS = ["the reader reads the document", "naïve 日本\n\n  quotes 1234, isn't it", "<|im_end|> <tool_call>x"]
@@ -180,6 +183,16 @@ def test_nothing_is_overwritten_and_nothing_stays_of_what_fails(tiny_folder: Pat
         with pytest.raises(BadModel, match=r"layers\.1\.up\.weight: it holds numbers that fp16 cannot"):
             export(tiny_folder, target, "fp16")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_page_on_serving_says_what_our_models_are_told() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "serving.md").read_text(encoding="utf-8")
+    (request,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    system, user = (turn["content"] for turn in json.loads(request)["messages"])
+    assert system == SYSTEM
+    assert user == f"{DOCUMENT}<the text>{QUESTION}<the question>\n{FREE.request}"
+    assert f'SYSTEM """{SYSTEM}"""' in page
+    assert f"{{{{ else }}}}{HEADER}{{{{ end }}}}" in page
 
 
 def test_splittings_without_a_name_are_refused() -> None:
