@@ -88,10 +88,9 @@ def test_a_known_model_that_is_not_there_names_the_command(home: Path) -> None:
         load("smollm2")
 
 
-@pytest.mark.parametrize("act", [pull, load])
-def test_a_model_without_a_source_says_so(home: Path, act: Callable[[str], object]) -> None:
-    with pytest.raises(BadModel, match="cannot be pulled"):
-        act("xgen-7b-8k-inst")
+def test_a_model_that_is_published_on_the_hub_is_to_be_pulled(home: Path) -> None:
+    with pytest.raises(NotPulled, match="run `xgen pull xgen-7b-8k-inst`"):
+        load("xgen-7b-8k-inst")
 
 
 @pytest.mark.parametrize("name", ["qwen-0.6b", "", "no/such/folder", Path("no/such/folder")])

@@ -25,8 +25,8 @@ def cache_folder() -> Path:
 
 
 def model_folder(name: str) -> Path:
-    """Where the model `name` is kept once it is pulled."""
-    return cache_folder() / "models" / name
+    """Where the model `name`, or OWNER/NAME of the hub, is kept once it is pulled."""
+    return cache_folder() / "models" / name.replace("/", "--")
 
 
 def shipped_file(name: str) -> Path | None:

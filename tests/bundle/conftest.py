@@ -1,13 +1,18 @@
-"""Folders as strangers publish them: XGen's form at a small size, and others."""
+"""Folders as strangers publish them: XGen's form at a small size, and others; and a hub that has them."""
 
+import hashlib
+import http.server
 import json
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 SHARED = Path(__file__).parents[3] / "shared" / "tokens"
 ROWS = 51_200
@@ -111,3 +116,113 @@ def stranger(tiny_folder: Path, tmp_path: Path) -> Callable[..., tuple[Path, Any
         return folder, model
 
     return make
+
+
+# -- the hub --
+
+COMMIT = "c" * 40
+
+
+@dataclass
+class Hub:
+    """A repository, and how giving it fails. `breaks`: after how many bytes a transfer is cut, once each."""
+
+    files: dict[str, bytes]
+    hub_id: str = "Salesforce/xgen-7b-8k-inst"
+    commit: str = COMMIT
+    revisions: tuple[str, ...] = ("main", "v1", COMMIT)
+    breaks: dict[str, list[int]] = field(default_factory=dict)
+    wrong: dict[str, bytes] = field(default_factory=dict)
+    status: dict[str, int] = field(default_factory=dict)
+    takes_ranges: bool = True
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    gated: bool = False
+
+    def add_folder(self, folder: Path) -> None:
+        self.files |= {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def listing(self) -> dict[str, Any]:
+        return {
+            "id": self.hub_id,
+            "modelId": self.hub_id,
+            "sha": self.commit,
+            "private": False,
+            "downloads": 0,
+            "tags": [],
+            "siblings": [sibling(name, data) for name, data in self.files.items()],
+        }
+
+
+def sibling(name: str, data: bytes) -> dict[str, Any]:
+    said: dict[str, Any] = {"rfilename": name, "size": len(data)}
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    if not name.endswith((".bin", ".safetensors")):
+        return said | {"blobId": git}
+    lfs = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+    return said | {"blobId": "0" * 40, "lfs": lfs}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        hub: Hub = self.server.hub  # type: ignore[attr-defined]
+        hub.asked.append((self.path, self.headers.get("Range")))
+        path = self.path.split("?")[0]
+        if path.startswith("/api/models/"):
+            self.say_listing(hub, path.removeprefix("/api/models/"))
+            return
+        prefix = f"/{hub.hub_id}/resolve/{hub.commit}/"
+        name = path.removeprefix(prefix)
+        if not path.startswith(prefix) or name not in hub.files or name in hub.status:
+            self.answer(hub.status.get(name, 404), b"")
+            return
+        body, status, begin = hub.wrong.get(name, hub.files[name]), 200, 0
+        if hub.takes_ranges and (wanted := self.headers.get("Range")):
+            begin, status = int(wanted.removeprefix("bytes=").removesuffix("-")), 206
+        cuts = hub.breaks.get(name)
+        self.answer(status, body[begin:], cuts.pop(0) if cuts else None)
+
+    def say_listing(self, hub: Hub, asked: str) -> None:
+        name, _, revision = asked.partition("/revision/")
+        if name != hub.hub_id or hub.gated:
+            code = "GatedRepo" if hub.gated else "RepoNotFound"
+            self.answer(401 if hub.gated else 404, b"{}", code=code)
+        elif revision and revision not in hub.revisions:
+            self.answer(404, b"{}", code="RevisionNotFound")
+        else:
+            self.answer(200, json.dumps(hub.listing()).encode())
+
+    def answer(self, status: int, body: bytes, cut: int | None = None, code: str | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.end_headers()
+        self.wfile.write(body[:cut])
+        if cut is not None:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub at an address of this machine, to which the library is pointed; it holds no files yet."""
+    hub = Hub({})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.hub = hub  # type: ignore[attr-defined]
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -8,6 +8,7 @@ import pytest
 
 import xgen
 from xgen.files import cache_folder
+from xgen.hub import Published
 
 
 def test_the_folder_is_the_output(run_xgen: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +59,54 @@ def test_a_second_pull_loads_nothing_heavy(reader) -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == str(cache_folder() / "models" / "qwen-0.5b")
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list:
+    from xgen.bundle import published as module
+
+    calls: list = []
+
+    def pull_published(wanted: Published, anyway: bool, quiet: bool) -> Path:
+        calls.append((wanted, anyway, quiet))
+        folder = cache_folder() / "models" / wanted.name.replace("/", "--")
+        folder.mkdir(parents=True)
+        (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+        return folder
+
+    monkeypatch.setattr(module, "pull_published", pull_published)
+    return calls
+
+
+def test_a_model_of_the_hub_is_pulled_by_its_id_or_its_known_name(
+    run_xgen: Callable, published: list
+) -> None:
+    ended = run_xgen("pull", "owner/name", "--revision", "v1", "--dtype", "fp16", "--anyway")
+    folder = cache_folder() / "models" / "owner--name"
+    assert (ended.code, ended.out) == (0, f"{folder}\n")
+    assert "MIT, commercial use allowed" in ended.err
+    ended = run_xgen("pull", "xgen-7b-8k-inst", "--json")
+    assert json.loads(ended.out)["folder"] == str(cache_folder() / "models" / "xgen-7b-8k-inst")
+    assert published == [
+        (Published("owner/name", "v1", "fp16"), True, False),
+        (Published("Salesforce/xgen-7b-8k-inst", named="xgen-7b-8k-inst"), False, True),
+    ]
+    assert run_xgen("pull", "owner/name").out == f"{folder}\n", "it is there"
+    assert len(published) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("owner/name", "--from", "a.gguf"), "--from: owner/name is not brought as a GGUF file"),
+        (("smollm2", "--revision", "v1"), "--revision: smollm2 is one file, known by its digest"),
+        (("smollm2", "--as", "nano"), "--as: smollm2 is one file"),
+        (("owner/name", "--dtype", "int8"), "--dtype: "),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    run_xgen: Callable, published: list, words: tuple[str, ...], what: str
+) -> None:
+    ended = run_xgen("pull", *words)
+    assert (ended.code, ended.out, published) == (2, "", [])
+    assert ended.err.startswith(f"xgen: {what}")

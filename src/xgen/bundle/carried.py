@@ -7,57 +7,71 @@ generation_config.json has LLaMA's ids (end 2, which is "#" here), and its confi
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xgen.cards import CARDS, Card, imported_card, write_card
 from xgen.errors import BadModel
-from xgen.formats.folder import CHATML, CONFIG_FILE, read_json, write_json
+from xgen.formats.folder import CHATML, CONFIG_FILE, read_json, read_shape, write_config, write_json
 from xgen.model.shape import Shape
 from xgen.text.chat import SETTINGS_FILE, TEMPLATE_FILE, ChatTemplate
 from xgen.text.tokenizer import TOKENIZER_FILE, Tokenizer
-from xgen.text.xgen_tokens import END_OF_TEXT, TOKENIZER_SETTINGS, find_ranks, xgen_tokenizer_json
+from xgen.text.xgen_tokens import END_OF_TEXT, RANKS_FILE, TOKENIZER_SETTINGS, find_ranks, xgen_tokenizer_json
 
 GENERATION_FILE = "generation_config.json"
 XGEN_CODE_FILE = "tokenization_xgen.py"
 _XGEN_CLASS = "xgentokenizer"
 _XGEN_END = 50_256
-_LICENCES = ("README.md", "LICENSE*", "NOTICE*")
+LICENCES = ("README.md", "LICENSE*", "NOTICE*")
+SMALL_FILES = (
+    *(CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE, SETTINGS_FILE, TEMPLATE_FILE, RANKS_FILE),
+    *LICENCES,
+)
+"""All that is ever looked at of a published model beside its weights, as patterns of names."""
+
 _ID_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 @dataclass(frozen=True)
 class Carried:
-    """A folder's belongings, ready to be written; `corrections` says in words what was not taken over.
+    """All of a folder but its weights, ready to be written; `corrections` says what was not taken over.
 
-    `tokenizer` is the content of tokenizer.json, `settings` that of tokenizer_config.json with the chat
-    template. `ids` are the fields bos_token_id, eos_token_id and pad_token_id, as far as there are such.
+    `shape` is that of config.json, its window no wider than that on the `card`. `tokenizer` is the content
+    of tokenizer.json, `settings` that of tokenizer_config.json with the chat template. `ids` are the fields
+    bos_token_id, eos_token_id and pad_token_id, as far as there are such.
     """
 
+    shape: Shape
+    card: Card
     tokenizer: dict[str, Any]
     settings: dict[str, Any]
     ids: dict[str, Any]
     corrections: tuple[str, ...]
     licences: tuple[Path, ...]
 
-    def write(self, folder: Path) -> None:
-        """Write all but config.json, which needs the shape, into `folder`."""
+    def write(self, folder: Path, dtype: str) -> None:
+        """Write it into `folder`, for weights of the type `dtype` (as torch names it)."""
+        write_config(folder, self.shape, **self.ids, torch_dtype=dtype)
         (folder / TOKENIZER_FILE).write_text(json.dumps(self.tokenizer, ensure_ascii=False), encoding="utf-8")
         write_json(folder / SETTINGS_FILE, self.settings)
         write_json(folder / GENERATION_FILE, self.ids)
         for path in self.licences:
             shutil.copyfile(path, folder / path.name)
+        write_card(self.card, folder)
 
 
-def carried(source: Path, shape: Shape) -> Carried:
-    """What `source` brings, validated against the model's rows.
+def carried(source: Path, name: str, named: str | None) -> Carried:
+    """What `source` brings: `name` is its folder's or the hub's id, `named` the known one somebody gives it.
 
-    Raises BadModel for a tokenizer that is no byte-level BPE or has more ids than there are rows, for a
-    chat template that is none, and where nothing says what ends a reply; NotPulled where XGen's tokenizer
-    would need GPT-2's ranks, which are nowhere.
+    Raises BadModel for a configuration that cannot be represented, a known name that it cannot have, a
+    tokenizer that is no byte-level BPE or has more ids than there are rows, a chat template that is none,
+    and where nothing says what ends a reply; NotPulled where XGen's tokenizer would need GPT-2's ranks,
+    which are nowhere.
     """
+    shape = read_shape(source / CONFIG_FILE)
     settings = read_json(source / SETTINGS_FILE) if (source / SETTINGS_FILE).is_file() else {}
-    licences = sorted({path for name in _LICENCES for path in source.glob(name) if path.is_file()})
+    licences = sorted({path for name in LICENCES for path in source.glob(name) if path.is_file()})
     if is_xgen(source, settings) and not (source / TOKENIZER_FILE).is_file():
         tokenizer = xgen_tokenizer_json(find_ranks(source))
         ids, corrections = _xgen_ids(source)
@@ -70,14 +84,18 @@ def carried(source: Path, shape: Shape) -> Carried:
     if n_ids > shape.vocab_size:
         what = f"its tokenizer has {n_ids:,} ids for {shape.vocab_size:,} rows"
         raise BadModel(str(source), what, "bring a folder whose files belong together")
-    return Carried(tokenizer, settings, ids, tuple(corrections), tuple(licences))
+    size = {"n_parameters": shape.n_parameters, "window_tokens": shape.max_seq_len}
+    card = imported_card(named, _readme(source), name, **size)
+    if card.name in CARDS and card.window_tokens < shape.max_seq_len:
+        corrections.append(f"its window is {card.window_tokens:,} tokens, not {shape.max_seq_len:,}")
+        shape = replace(shape, max_seq_len=card.window_tokens)
+    return Carried(shape, card, tokenizer, settings, ids, tuple(corrections), tuple(licences))
 
 
 def is_xgen(source: Path, settings: dict[str, Any]) -> bool:
-    """Whether a folder has XGen's own tokenizer: its code, or the name of its class."""
-    return (source / XGEN_CODE_FILE).is_file() or (
-        str(settings.get("tokenizer_class", "")).casefold() == _XGEN_CLASS
-    )
+    """Whether a folder has XGen's own tokenizer: its code, or the name of its code or class."""
+    named = str((settings.get("tokenizer_class"), settings.get("auto_map"))).casefold()
+    return (source / XGEN_CODE_FILE).is_file() or _XGEN_CLASS in named
 
 
 def _tokenizer_json(source: Path) -> dict[str, Any]:
@@ -131,3 +149,8 @@ def _ids(source: Path, shape: Shape, settings: dict[str, Any], tokenizer: dict[s
     if "eos_token_id" not in ids:
         raise BadModel(str(source), "no eos_token_id says what ends a reply", "say it in its config.json")
     return ids
+
+
+def _readme(source: Path) -> str | None:
+    path = source / "README.md"
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

@@ -71,6 +71,8 @@ def _ends_in(path: Path) -> list[Any]:
 
 def _folder(name_or_folder: str | Path) -> Path:
     name = str(name_or_folder)
+    if "/" in name and not Path(name).is_dir() and model_folder(name).is_dir():
+        return model_folder(name)
     if isinstance(name_or_folder, Path) or (name not in CARDS and Path(name).is_dir()):
         if not Path(name).is_dir():
             raise BadModel(name, "there is no such folder", "name a folder that holds a model")
@@ -85,7 +87,8 @@ def _folder(name_or_folder: str | Path) -> Path:
         return folder
     if shipped_file(name) is not None:
         return pull(name, quiet=True)
-    source_of(known)
+    if known.hub_id is None:
+        source_of(known)
     raise NotPulled(name, "it is not on this disk yet", f"run `xgen pull {name}`")
 
 

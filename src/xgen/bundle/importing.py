@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,16 +13,13 @@ import torch
 from torch import Tensor
 
 from xgen.bundle.carried import carried
-from xgen.cards import CARDS, Card, imported_card, write_card
+from xgen.cards import Card
 from xgen.errors import BadModel, NoRoom, XgenError
 from xgen.files import held_alone, require_room, write_whole
 from xgen.formats.checkpoint import read_checkpoint, weight_files
 from xgen.formats.folder import (
-    CONFIG_FILE,
     WEIGHTS_FILE,
-    read_shape,
     weights_layout,
-    write_config,
     write_json,
 )
 from xgen.formats.stored import DAMAGED, StoredTensor
@@ -34,7 +30,9 @@ ORIGIN_FILE = "origin.json"
 """In an imported folder: what it was made of."""
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-_BESIDE_WEIGHTS_BYTES = 1 << 25
+BESIDE_WEIGHTS_BYTES = 1 << 25
+"""More than a tokenizer takes."""
+
 _NUMBERS_AT_ONCE = 1 << 24
 
 
@@ -43,14 +41,15 @@ def import_model(
     target: Path,
     dtype: str | None = None,
     named: str | None = None,
-    hub_id: str | None = None,
     quiet: bool = False,
+    published_as: tuple[str, str] | None = None,
 ) -> Card:
     """Make the model folder `target` of the published folder `source` and return its card.
 
     `source` holds a config.json of the Llama family or Qwen2, safetensors or `pytorch_model*.bin`, and a
     byte-level BPE tokenizer or XGen's. `dtype` is "bf16", "fp16", "fp32", or None: the source's own if that
-    has 16 bits, else bf16. `named` is the known name that the person gives it, `hub_id` where it is from.
+    has 16 bits, else bf16. `named` is the known name that the person gives it, `published_as` the id
+    and the commit that it has on the hub.
 
     Tensors are converted one at a time; what a process that was killed has finished is kept and not made
     again, and `target` gets its name once it is whole. Raises BadModel for whatever is damaged, unknown or
@@ -60,40 +59,29 @@ def import_model(
         raise BadModel(str(target), "it is there already", "name another folder, or remove it")
     if dtype not in (*_DTYPES, None):
         raise XgenError(f"type {dtype!r}", "it is not known", "use " + ", ".join(_DTYPES))
-    shape = read_shape(source / CONFIG_FILE)
-    tensors = read_checkpoint(source, shape)
-    brought = carried(source, shape)
-    card = imported_card(
-        named,
-        _readme(source),
-        hub_id or source.resolve().name,
-        n_parameters=shape.n_parameters,
-        window_tokens=shape.max_seq_len,
-    )
-    corrections = list(brought.corrections)
-    if card.name in CARDS and card.window_tokens < shape.max_seq_len:
-        corrections.append(f"its window is {card.window_tokens:,} tokens, not {shape.max_seq_len:,}")
-        shape = replace(shape, max_seq_len=card.window_tokens)
+    name, revision = published_as or (source.resolve().name, None)
+    brought = carried(source, name, named)
+    tensors = read_checkpoint(source, brought.shape)
     kind = _DTYPES[dtype] if dtype else _own_dtype(tensors)
     origin = {
-        "name": hub_id or source.resolve().name,
+        "name": name,
+        "revision": revision,
         "files": {path.name: path.stat().st_size for path in weight_files(source)},
         "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}),
-        "corrected": corrections,
+        "corrected": brought.corrections,
     }
     if not quiet:
-        for correction in corrections:
-            note(f"{source.name}: {correction}: corrected")
-    plan = _Plan(shape, tensors, kind, target)
+        for correction in brought.corrections:
+            note(f"{name}: {correction}: corrected")
+    plan = _Plan(brought.shape, tensors, kind, target)
     with held_alone(plan.work / "lock", str(target), "another process is importing it now"):
         try:
             plan.write_weights(quiet)
-            brought.write(plan.draft)
-            write_config(plan.draft, shape, **brought.ids, torch_dtype=str(kind).removeprefix("torch."))
+            brought.write(plan.draft, str(kind).removeprefix("torch."))
             write_json(plan.draft / ORIGIN_FILE, origin)
-            write_card(card, plan.draft)
-        except BadModel:
-            shutil.rmtree(plan.work, ignore_errors=True)
+        except XgenError as error:
+            if isinstance(error, BadModel) or not plan.has_begun:
+                shutil.rmtree(plan.work, ignore_errors=True)
             raise
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -107,7 +95,7 @@ def import_model(
             raise
         plan.draft.rename(target)
         shutil.rmtree(plan.work, ignore_errors=True)
-    return card
+    return brought.card
 
 
 class _Plan:
@@ -130,11 +118,16 @@ class _Plan:
         times = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
         self._of = hashlib.sha256(repr((times, shape, kind, self._first)).encode()).hexdigest()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to go on from."""
+        return (self.work / "done").is_file()
+
     def write_weights(self, quiet: bool) -> None:
         """Write the tensors that are not there yet, those of one file after another."""
         done = self._done()
         left = self._n_bytes - sum(self._sizes[name] for name in done)
-        require_room(self.work, left + _BESIDE_WEIGHTS_BYTES)
+        require_room(self.work, left + BESIDE_WEIGHTS_BYTES)
         if done and not quiet:
             note(f"going on after {len(done)} of {len(self._tensors)} tensors that are there already")
         order = sorted(set(self._tensors) - done, key=lambda name: self._place(self._tensors[name]))
@@ -201,8 +194,3 @@ def _own_dtype(tensors: dict[str, StoredTensor]) -> torch.dtype:
 def _to_disk(file: IO[Any]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _readme(source: Path) -> str | None:
-    path = source / "README.md"
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

@@ -6,23 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xgen.cards import Card, Source, card, pulled_name
+from xgen.bundle.published import pull_published
+from xgen.cards import CARDS, Card, Source, card, pulled_name
 from xgen.download import fetch
 from xgen.errors import BadModel
 from xgen.files import model_folder, shipped_file
 from xgen.formats.gguf import convert
 from xgen.formats.shipped import expand_model
+from xgen.hub import Published, published_id
 from xgen.show import note
 
 
 def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
-    """Bring a known model into the cache folder, once, and return its folder; a second call is instant.
+    """Bring a model into the cache folder, once, and return its folder; a second call is instant.
 
-    The GGUF file (`from_file`, or the first place that has it; digest checked) is converted and
-    removed; a model that the package ships is expanded. Of a name that is an adapter in the package the
-    model that it changes is brought. A second process waits for the first. Raises BadModel for an unknown
-    name or a wrong file, NotPulled if no place has it, NoRoom if the disk is full.
+    `name` is that of a known model, or OWNER/NAME of the hub. One that comes as its makers published it
+    is brought by `pull_published`. Of the others the GGUF file (`from_file`, or the first place that has it;
+    digest checked) is converted and removed; a model that the package ships is expanded. Of a name that is
+    an adapter in the package the model that it changes is brought. A second process waits for the first.
+    Raises BadModel for an unknown name or a wrong file, NotPulled if no place has it, NoRoom if the disk is
+    full.
     """
+    if (hub_id := published_id(name)) is not None:
+        return pull_published(Published(hub_id, named=name if name in CARDS else None), quiet=quiet)
     name = pulled_name(name)
     known = card(name)
     folder = model_folder(name)

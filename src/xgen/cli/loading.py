@@ -21,6 +21,8 @@ def require_model(name_or_folder: str, offline: bool) -> tuple[Path, Card]:
     Raises BadModel for a name nobody knows and NotPulled for a known model that stays away.
     """
     folder = Path(name_or_folder)
+    if "/" in name_or_folder and not folder.is_dir() and is_on_disk(name_or_folder):
+        folder = model_folder(name_or_folder)
     if name_or_folder not in CARDS and (folder.is_dir() or folder.name != name_or_folder):
         return folder.resolve(), read_card(folder)
     wanted = card(name_or_folder)
@@ -33,6 +35,8 @@ def require_model(name_or_folder: str, offline: bool) -> tuple[Path, Card]:
 
 def way_to(wanted: Card) -> str:
     """What to do to have the model `wanted`, as the last words of an error."""
+    if wanted.source is None and wanted.hub_id is not None:
+        return f"bring it once with `xgen pull {wanted.name}`, which says first what it takes"
     if wanted.source is None:
         return "it cannot be pulled, name a folder that holds it or choose another from `xgen models`"
     return f"bring it once with `xgen pull {wanted.name}` ({megabytes(wanted.source.n_bytes)})"

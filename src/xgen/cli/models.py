@@ -135,7 +135,7 @@ def _in_full(one: Card) -> str:
     if shipped_file(one.name) is not None:
         facts["file"] = _size(one)
     elif one.source is None:
-        facts["file"] = "cannot be pulled"
+        facts["file"] = f"as published on the hub, {one.hub_id}" if one.hub_id else "cannot be pulled"
     else:
         facts["file"] = f"{one.source.file}, {megabytes(one.source.n_bytes)}, SHA-256 {one.source.sha256}"
     if (base := pulled_name(one.name)) != one.name:
@@ -148,4 +148,6 @@ def _size(one: Card) -> str:
     shipped = shipped_file(one.name)
     if shipped is not None:
         return f"in the package, {megabytes(shipped.stat().st_size)}"
-    return "not to be pulled" if one.source is None else megabytes(one.source.n_bytes)
+    if one.source is None:
+        return "as on the hub" if one.hub_id else "not to be pulled"
+    return megabytes(one.source.n_bytes)

@@ -16,6 +16,9 @@ from xgen.model.shape import Shape
 
 PICKLED_FILE = "pytorch_model.bin"
 PICKLED_INDEX_FILE = "pytorch_model.bin.index.json"
+FORMS = ((INDEX_FILE, WEIGHTS_FILE), (PICKLED_INDEX_FILE, PICKLED_FILE))
+"""How weights may be published, as shards with an index or in one file, the form to be preferred first."""
+
 _ONE_REVISION = "bring the index and all shards of one revision"
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -30,12 +33,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _indexed(folder: Path) -> tuple[Path | None, list[Path]]:
     """The index, if there is one, and the files."""
-    for index, single in ((INDEX_FILE, WEIGHTS_FILE), (PICKLED_INDEX_FILE, PICKLED_FILE)):
+    for index, single in FORMS:
         if (folder / index).is_file():
             return folder / index, shard_files(folder / index)
         if (folder / single).is_file():
             return None, [folder / single]
-    names = ", ".join((WEIGHTS_FILE, INDEX_FILE, PICKLED_FILE, PICKLED_INDEX_FILE))
+    names = ", ".join(name for form in FORMS for name in form)
     raise BadModel(str(folder), f"it has none of {names}", "name a folder that holds a model's weights")
 
 

@@ -296,16 +296,21 @@ def _weight_files(folder: Path) -> list[Path]:
     return [folder / WEIGHTS_FILE]
 
 
-def shard_files(index: Path) -> list[Path]:
-    """The files that an index of shards names; BadModel if one is missing or lies outside its folder."""
+def shard_names(index: Path) -> list[str]:
+    """The files that an index of shards names, there or not; BadModel if one lies outside its folder."""
     places = read_json(index).get("weight_map")
     names = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
     if not names or any(Path(name).name != name for name in names):
         raise BadModel(str(index), "its weight_map does not name files of this folder", "bring it again")
-    for name in names:
-        if not (index.parent / name).is_file():
-            raise BadModel(str(index.parent), f"the shard {name} is missing", "bring it again")
-    return [index.parent / name for name in names]
+    return names
+
+
+def shard_files(index: Path) -> list[Path]:
+    """The files that an index of shards names; BadModel if one is missing or lies outside its folder."""
+    files = [index.parent / name for name in shard_names(index)]
+    if missing := [path.name for path in files if not path.is_file()]:
+        raise BadModel(str(index.parent), f"the shard {missing[0]} is missing", "bring it again")
+    return files
 
 
 _Held = TypeVar("_Held", Tensor, StoredTensor)

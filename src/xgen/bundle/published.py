@@ -1,0 +1,164 @@
+"""A model as its makers published it on the hub, brought onto this disk and made into one of ours."""
+
+import fnmatch
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from xgen.bundle.carried import SMALL_FILES, carried
+from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, import_model
+from xgen.errors import BadModel, XgenError
+from xgen.files import held_alone, model_folder, require_room, write_whole
+from xgen.formats.checkpoint import FORMS
+from xgen.formats.folder import read_json, shard_names
+from xgen.hub import Published, Repository, bring, look_up
+from xgen.model.shape import Shape
+from xgen.show import note
+
+SHORT_READ_TOKENS = 2048
+"""The cache of so many tokens is the least that reading with a model is said to take."""
+
+_SMALL_BYTES = 1 << 26
+_WEIGHTS = (".safetensors", ".bin")
+_CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def pull_published(wanted: Published, anyway: bool = False, quiet: bool = False) -> Path:
+    """Bring a published model into the cache folder, once, and return its folder.
+
+    The revision is looked up once: what is brought, also by a later call that goes on where this one was
+    stopped, is that commit's. The small files come first, so that a model that cannot be represented is
+    refused before its weights are brought. Raises NoRoom if the disk has not room for both forms of it,
+    XgenError if this machine has not the memory to read even a short text (unless `anyway`), and whatever
+    `look_up`, `bring` and `import_model` raise.
+    """
+    folder = model_folder(wanted.name)
+    if folder.is_dir():
+        _require_same(folder, wanted)
+        return folder
+    work = folder.with_name(f".{folder.name}.hub")
+    with held_alone(work / "lock", wanted.hub_id, "another process is bringing it now"):
+        try:
+            repository = look_up(wanted.hub_id, _commit_begun(work, wanted.revision))
+            source = work / repository.revision
+            for other in work.glob("[0-9a-f]" * 40):
+                if other != source:
+                    shutil.rmtree(other)
+            write_whole(work / "revision", f"{repository.revision} {wanted.revision or ''}".encode())
+            weights = _small_files_brought(repository, source)
+            _require_what_it_takes(repository, weights, source, wanted, anyway, quiet)
+            bring(repository, weights, source, quiet)
+            origin = (repository.hub_id, repository.revision)
+            import_model(source, folder, wanted.dtype, wanted.named, quiet, origin)
+        except BadModel:
+            if any(path.name.split(".part")[0].endswith(_WEIGHTS) for path in work.rglob("*")):
+                note(f"{wanted.hub_id}: what was brought of it is kept in {work}")
+            else:
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        except KeyboardInterrupt:
+            note(
+                f"{wanted.hub_id}: stopped; what is finished is kept, and pulling it again goes on from there"
+            )
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def _require_same(folder: Path, wanted: Published) -> None:
+    path = folder / ORIGIN_FILE
+    origin = read_json(path) if path.is_file() else {}
+    if origin.get("name") != wanted.hub_id:
+        what = f"another model of this name is in {folder}"
+    elif wanted.revision not in (None, origin.get("revision")):
+        what = f"it is in {folder} at the commit {origin.get('revision')}"
+    else:
+        return
+    raise BadModel(wanted.hub_id, what, "remove that folder first, or leave the revision out")
+
+
+def _commit_begun(work: Path, revision: str | None) -> str | None:
+    """The commit that an earlier call for the same revision has begun to bring, else the revision."""
+    with suppress(OSError, ValueError):
+        commit, said = (work / "revision").read_text().split(" ")
+        if said == (revision or ""):
+            return commit
+    return revision
+
+
+def _small_files_brought(repository: Repository, source: Path) -> list[str]:
+    """Bring all but the weights; returns the names of the files that hold those."""
+    form = next((form for form in FORMS if not set(repository.files).isdisjoint(form)), None)
+    if form is None:
+        names = ", ".join(name for form in FORMS for name in form)
+        raise BadModel(repository.hub_id, f"it has none of {names}", "name a repository that has one")
+    index, single = form
+    small = [n for n in repository.files if any(fnmatch.fnmatchcase(n, pattern) for pattern in SMALL_FILES)]
+    if index in repository.files:
+        small.append(index)
+    n_bytes = sum(repository.files[name].n_bytes for name in small)
+    if n_bytes > _SMALL_BYTES:
+        what = f"its files beside the weights take {n_bytes:,} bytes"
+        raise BadModel(repository.hub_id, what, "name a repository that holds a model")
+    require_room(source, _SMALL_BYTES)
+    bring(repository, small, source, quiet=True)
+    weights = shard_names(source / index) if index in repository.files else [single]
+    if missing := [name for name in weights if name not in repository.files]:
+        raise BadModel(repository.hub_id, f"it has no whole file {missing[0]}", "name another revision")
+    return weights
+
+
+def _require_what_it_takes(
+    repository: Repository, weights: list[str], source: Path, wanted: Published, anyway: bool, quiet: bool
+) -> None:
+    """Say what the model takes of disk and memory; raise where this machine has not that much."""
+    shape = carried(source, wanted.hub_id, wanted.named).shape
+    n_bytes = sum(repository.files[name].n_bytes for name in weights)
+    made = shape.weight_bytes(4 if wanted.dtype == "fp32" else 2)
+    here = sum(
+        (source / name).stat().st_size for name in os.listdir(source) if name.split(".part")[0] in weights
+    )
+    memory, gpu = machine_bytes()
+    if not quiet:
+        commit = repository.revision[:12]
+        note(f"{wanted.hub_id} at {commit}: {_gb(n_bytes - here)} to bring, {_gb(made)} in the end")
+        note(
+            f"{_memory_said(shape)}; this machine has {_gb(memory)}"
+            + (f", its GPU {_gb(gpu)}" if gpu else "")
+        )
+    require_room(source, n_bytes - here + made + BESIDE_WEIGHTS_BYTES)
+    least = shape.weight_bytes(1) + shape.cache_bytes(SHORT_READ_TOKENS, 1)
+    if memory and least > max(memory, gpu) and not anyway:
+        what = f"reading even {SHORT_READ_TOKENS:,} tokens in 8 bits takes {_gb(least)} of memory"
+        way_out = "use a machine with more, or bring it all the same with --anyway"
+        raise XgenError(wanted.hub_id, f"{what}, this machine has {_gb(max(memory, gpu))}", way_out)
+
+
+def _memory_said(shape: Shape) -> str:
+    window = f"{shape.max_seq_len:,} tokens"
+    return (
+        f"reading {window} with it takes {_gb(shape.weight_bytes(2) + shape.cache_bytes(shape.max_seq_len))} "
+        f"of memory in 16 bits, {_gb(shape.weight_bytes(1) + shape.cache_bytes(shape.max_seq_len, 1))} in 8"
+    )
+
+
+def machine_bytes() -> tuple[int, int]:
+    """Bytes of memory that a process may take here, and of the first GPU; 0 where that is not known."""
+    memory = 0
+    with suppress(ValueError, OSError, AttributeError):  # Windows does not say
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # "max"
+            memory = min(memory, int(path.read_text()))
+    gpu = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+    return memory, gpu
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB"
