@@ -1,4 +1,4 @@
-"""`xgen data`: corpora built from recipes, looked at, planned for a training, traced from one."""
+"""`xgen data`: corpora built by recipes, looked at, planned for a training, traced; questions made."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from xgen.show import print_json
 
 SHOWN_LICENCES = 30
 
-data = typer.Typer(name="data", help="Corpora: build, show, plan, trace.")
+data = typer.Typer(name="data", help="Corpora: build, show, plan, trace; made questions.")
 data.command()(plan)
 data.command()(trace)
 
@@ -75,6 +75,47 @@ def build(
         print_text(f"{verdict}: {documents:,} documents, {n_bytes / 1e6:,.1f} MB")
     print_text(f"removed from within documents: {built.tally.total('removed')[1] / 1e6:,.1f} MB")
     print_text(f"report: {page}")
+
+
+@data.command()
+def questions(
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", show_default=False, help="A recipe of made questions, in TOML."),
+    ],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The files; without it, by its name in the cache.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make questions about documents by code: facts, tables, keys, gaps, and what a document does not say.
+
+    Writes a file a kind and language, KIND-LANGUAGE.jsonl.gz, for a corpus recipe to name. The same recipe
+    and texts give the same files.
+    """
+    require_extra("train", "pydantic")
+    from xgen.data.made.recipe import load_made_recipe, write_questions
+
+    folder = out.resolve() if out else cache_folder() / "questions" / load_made_recipe(recipe).name
+    written = list(write_questions(recipe, folder))
+    if as_json:
+        print_json(
+            {"folder": str(folder), "files": [vars(each) | {"path": each.path.name} for each in written]}
+        )
+        return
+    rows = [
+        [
+            each.path.name,
+            f"{each.n_pages:,}",
+            f"{each.n_questions:,}",
+            f"{each.n_absent:,}",
+            f"{each.n_characters / 1e6:,.2f}",
+        ]
+        for each in written
+    ]
+    print_table(["file", "documents", "questions", "absent", "M characters"], rows)
+    print_text(f"{sum(each.n_questions for each in written):,} questions in {folder}")
 
 
 @data.command()

@@ -1,0 +1,185 @@
+"""Absent facts that look present: people's questions, where their paragraph is missing and its kin stand.
+
+The text has the paragraphs that share most with the question, of the same article where it has several, but
+not the one that answers it. What those paragraphs do answer is asked beside it, in the same text: that a text
+of this make is before the reader tells nothing of the answer.
+"""
+
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from xgen.data.made.page import GAP, Asked, Page, common_licence
+from xgen.data.made.texts import Text, drawn_length
+
+CHARACTERS = (1_200, 30_000)
+"""A text's length, drawn log-uniform."""
+
+MOST_KIN = 5
+MOST_ABSENT = 8
+ABSENT_SHARE = 0.35
+MOST_ASKED = 24
+LONGEST_ANSWER = 60
+TELLING = 6.0
+"""What a question must share with its own text, as the sum of logarithms of how rare its words are: there are
+those like "Who is the wife?" that do not say what they are about."""
+LONGEST_TEXT = 4_000
+
+_WORDS = re.compile(r"[^\W_]+")
+_WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]")
+
+
+def stems(text: str) -> set[str]:
+    """The words of a text cut to five letters, in lower case; of Chinese and Japanese the pairs of signs."""
+    found = set()
+    for word in _WORDS.findall(text.casefold()):
+        if _WIDE.search(word):
+            found |= {word[i : i + 2] for i in range(max(1, len(word) - 1))}
+        else:
+            found.add(word[:5])
+    return found
+
+
+class Library:
+    """Texts of one language with extractive questions, and how much a word tells of a text."""
+
+    def __init__(self, texts: Sequence[Text]) -> None:
+        self.texts = [text for text in texts if spans(text) and len(text.text) <= LONGEST_TEXT]
+        self.stems = [stems(f"{text.title} {text.text}") for text in self.texts]
+        self._held_by: dict[str, list[int]] = {}
+        for index, found in enumerate(self.stems):
+            for stem in found:
+                self._held_by.setdefault(stem, []).append(index)
+
+    def weight(self, stem: str) -> float:
+        """The logarithm of how rare a stem is among the texts; 0 for one that none has."""
+        n = len(self._held_by.get(stem, ()))
+        return math.log(len(self.texts) / n) if n else 0.0
+
+    def overlap(self, asked: set[str], index: int) -> float:
+        """What a question's stems and a text have in common, rare ones counting most."""
+        return sum(self.weight(stem) for stem in asked & self.stems[index])
+
+    def nearest(self, asked: set[str], n: int) -> list[int]:
+        """The `n` texts that share most with a question, the best first."""
+        score: Counter[int] = Counter()
+        for stem in asked:
+            if (weight := self.weight(stem)) > 1.5:
+                for index in self._held_by[stem]:
+                    score[index] += weight  # type: ignore[assignment]
+        return [index for index, _ in score.most_common(n)]
+
+    @cached_property
+    def kin(self) -> dict[str, list[int]]:
+        """The texts of each title."""
+        kin: dict[str, list[int]] = {}
+        for index, text in enumerate(self.texts):
+            if text.title:
+                kin.setdefault(text.title, []).append(index)
+        return kin
+
+
+def pages(language: str, texts: Sequence[Text], n_pages: int, seed: int) -> Iterator[Page]:
+    """At most `n_pages` texts of kin with questions, each for another missing paragraph."""
+    library = Library(texts)
+    order = list(range(len(library.texts)))
+    random.Random(f"siblings {language} {seed}").shuffle(order)
+    n_made = 0
+    for missing in order:
+        page = _page(language, library, missing, seed)
+        if page is not None:
+            n_made += 1
+            yield page
+        if n_made == n_pages:
+            return
+
+
+def spans(text: Text) -> list[Mapping[str, Any]]:
+    """The extractive questions of a text with an answer that is short enough."""
+    return [
+        question
+        for question in text.questions
+        if question.get("type") == "extractive" and len(question["answers"][0]["text"]) <= LONGEST_ANSWER
+    ]
+
+
+def _page(language: str, library: Library, missing: int, seed: int) -> Page | None:
+    text = library.texts[missing]
+    draw = random.Random(f"siblings {text.id} {seed}")
+    kin = [index for index in library.kin.get(text.title, ()) if index != missing]
+    near = [i for asked in spans(text) for i in library.nearest(stems(asked["question"]), 4) if i != missing]
+    kin = draw.sample(kin, min(len(kin), 14)) + near
+    gone = [missing, *(kin[:2] if len(kin) > MOST_KIN else ())]
+    asked = [question for index in gone for question in spans(library.texts[index])]
+    asked = draw.sample(asked, min(len(asked), MOST_ABSENT))
+    told = [str(answer["text"]).casefold() for question in asked[:3] for answer in question["answers"]]
+    texts_gone = {library.texts[index].text for index in gone}
+    present: list[int] = []
+    for index in kin:
+        words = library.texts[index].text
+        is_open = not any(answer in words.casefold() for answer in told)
+        if words not in texts_gone and index not in present and is_open:
+            present.append(index)
+    present = present[: draw.randint(1, MOST_KIN)]
+    if not present:
+        return None
+    room = drawn_length(language, draw, CHARACTERS) - sum(len(library.texts[i].text) for i in present)
+    while room > 0:
+        other = draw.randrange(len(library.texts))
+        room -= len(library.texts[other].text)
+        if room > 0 and library.texts[other].text not in texts_gone and other not in present:
+            present.append(other)
+    draw.shuffle(present)
+    whole, starts = _joined([library.texts[index].text for index in present])
+    absent = [question for question in asked if _looks_present(question, library, present, whole)]
+    if not absent:
+        return None
+    answered = _answered(library, present, starts)
+    draw.shuffle(answered)
+    answered = answered[:MOST_ASKED]
+    if not answered:
+        return None
+    n_absent = min(len(absent), math.ceil(len(answered) * ABSENT_SHARE / (1 - ABSENT_SHARE)))
+    questions = [*answered, *(Asked(q["question"], "unanswerable") for q in absent[:n_absent])]
+    draw.shuffle(questions)
+    licence = common_licence(library.texts[index].licence for index in present)
+    name = f"siblings-{text.id}"
+    return Page(name, language, name, whole, licence, tuple(questions))
+
+
+def _looks_present(question: Mapping[str, Any], library: Library, present: Sequence[int], whole: str) -> bool:
+    """Whether no answer stands in the text and yet half of what the question says does."""
+    folded = whole.casefold()
+    if any(str(answer["text"]).casefold() in folded for answer in question["answers"]):
+        return False
+    asked = stems(question["question"])
+    total = sum(library.weight(stem) for stem in asked)
+    best = max(library.overlap(asked, index) for index in present)
+    return best >= 0.4 * total
+
+
+def _answered(library: Library, present: Sequence[int], starts: Sequence[int]) -> list[Asked]:
+    """Questions of the texts that are there, of those only that fit their own text best."""
+    found = []
+    for index, start in zip(present, starts, strict=True):
+        for question in spans(library.texts[index]):
+            asked = stems(question["question"])
+            own = library.overlap(asked, index)
+            others = [library.overlap(asked, other) for other in present if other != index]
+            if own >= TELLING and all(own > 1.25 * other for other in others):
+                answer = question["answers"][0]
+                place = (start + answer["start"], start + answer["start"] + len(answer["text"]))
+                found.append(Asked(question["question"], "extractive", answer["text"], (place,)))
+    return found
+
+
+def _joined(parts: Sequence[str]) -> tuple[str, list[int]]:
+    starts, at = [], 0
+    for part in parts:
+        starts.append(at)
+        at += len(part) + len(GAP)
+    return GAP.join(parts), starts

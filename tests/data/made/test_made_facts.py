@@ -1,0 +1,144 @@
+"""Facts told and asked: a second reader, made of the sentences' patterns, reads the documents and answers."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import pytest
+
+from xgen.data.made import facts
+from xgen.data.made.page import Page
+from xgen.data.made.texts import Filler
+from xgen.data.made.words import LANGUAGES, Words, words_of
+
+Told = dict[tuple[str, str], dict[str, str]]
+
+
+def as_regex(pattern: str, names: Iterable[str], words: Words) -> re.Pattern[str]:
+    """What fits a pattern; a slot may stand in it twice. `names` are those of a document in these words."""
+    places = one_of(words.names["place"])
+    seen: set[str] = set()
+    found = ""
+    for part in re.split(r"(\{\w+\})", pattern):
+        slot = part[1:-1] if part.startswith("{") else ""
+        if slot in ("name", "person"):
+            shape = one_of(names)
+        elif slot == "office":
+            shape = "|".join(re.escape(o).replace(r"\{place\}", f"(?:{places})") for o in words.names[slot])
+        elif slot in ("metres", "money", "price"):
+            shape = re.escape(words.forms[slot]).replace(r"\{n\}", ".{1,9}?")
+        else:
+            shape = one_of(words.names[slot]) if slot in words.names else ".+?"
+        if not slot:
+            found += re.escape(part)
+        elif slot in seen:
+            found += f"(?P={slot})"
+        else:
+            seen.add(slot)
+            found += f"(?P<{slot}>{shape})"
+    return re.compile(found, re.IGNORECASE)
+
+
+def one_of(names: Iterable[str]) -> str:
+    return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+
+
+def sentences(
+    patterns: Sequence[tuple[str, bool, re.Pattern[str]]], paragraph: str
+) -> Iterator[list[tuple[str, bool, dict[str, str]]]]:
+    """The readings of each sentence of a paragraph: the fact, whether it names its entity, its slots."""
+    rest = paragraph
+    while rest:
+        readings = []
+        longest = 0
+        for end in [m.end() for m in re.finditer(r"\.(?= |$)", rest)]:
+            for name, named, pattern in patterns:
+                if match := pattern.fullmatch(rest[:end]):
+                    readings.append((name, named, match.groupdict()))
+            if readings:
+                longest = end
+                break
+        assert readings, rest
+        yield readings
+        rest = rest[longest:].strip()
+
+
+def read(words: Words, page: Page, about: dict[str, str]) -> Told:
+    """What a document without filler tells, of the entities named in `about` (name to kind)."""
+    told: Told = {}
+    kinds = {fact.name: fact.about for fact in words.facts}
+    patterns = [
+        (fact.name, named, as_regex(pattern, about, words))
+        for fact in words.facts
+        for named, those in ((True, fact.say), (False, fact.on))
+        for pattern in those
+    ]
+    for paragraph in page.text.split("\n\n"):
+        who = ""
+        for readings in sentences(patterns, paragraph):
+            fitting = [
+                (name, slots)
+                for name, named, slots in readings
+                if (not named or about.get(slots["name"]) == kinds[name])
+                and (named or about.get(who) == kinds[name])
+            ]
+            assert fitting, (paragraph, readings)
+            name, slots = fitting[0]
+            who = slots.get("name", who)
+            told[who, name] = {key: value for key, value in slots.items() if key not in ("name", "short")}
+    return told
+
+
+def answers(asking: Words, words: Words, told: Told, about: dict[str, str], question: str) -> set[str]:
+    """Every answer that a question may have by what is told; an empty set: none."""
+    found: set[str] = set()
+    for fact in asking.facts:
+        for slot, patterns in fact.ask.items():
+            for match in (as_regex(p, about, words).fullmatch(question) for p in patterns):
+                given = match.groupdict() if match else None
+                for (who, name), values in told.items():
+                    known = values | {"name": who}
+                    if given and name == fact.name and all(known.get(k) == v for k, v in given.items()):
+                        found.add(known[slot])
+    for hop in asking.hops:
+        for slot, patterns in hop.ask.items():
+            for match in (as_regex(p, about, words).fullmatch(question) for p in patterns):
+                person = told.get((match["name"], hop.first), {}).get("person", "") if match else ""
+                if (person, hop.second) in told:
+                    found.add(told[person, hop.second][slot])
+    return found
+
+
+def pages(language: str, asking: str) -> list[tuple[Page, dict[str, str]]]:
+    made = []
+    for number, page in enumerate(facts.pages(language, asking, Filler([]), 3, seed=5)):
+        draw = facts.random.Random(f"facts {language} {asking} {number} 5")
+        made.append((page, {entity.name: entity.about for entity in facts.world(words_of(language), draw)}))
+    return made
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_another_reading_of_the_document_gives_the_answers(language: str) -> None:
+    n_absent = 0
+    for page, about in pages(language, language):
+        told = read(words_of(language), page, about)
+        for asked in page.questions:
+            expected = {asked.answer} if asked.answer else set()
+            found = {
+                answer.casefold()
+                for answer in answers(words_of(language), words_of(language), told, about, asked.question)
+            }
+            assert found == {answer.casefold() for answer in expected}, asked
+            n_absent += not asked.answer
+    assert n_absent
+
+
+@pytest.mark.parametrize(("language", "asking"), [("de", "en"), ("ru", "en"), ("en", "es"), ("en", "ro")])
+def test_questions_in_another_language_have_the_documents_words(language: str, asking: str) -> None:
+    for page, about in pages(language, asking):
+        told = read(words_of(language), page, about)
+        for asked in page.questions:
+            found = {
+                answer.casefold()
+                for answer in answers(words_of(asking), words_of(language), told, about, asked.question)
+            }
+            assert found == ({asked.answer.casefold()} if asked.answer else set()), asked

@@ -1,0 +1,286 @@
+"""Made questions of every kind but facts: what is asked stands at one place, what is absent nowhere."""
+
+import json
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from xgen.data.document import Document, Rejected
+from xgen.data.made import kinds, licences, lists, siblings, spans
+from xgen.data.made.page import Page
+from xgen.data.made.recipe import load_made_recipe, write_questions
+from xgen.data.made.texts import Filler, Text
+from xgen.data.made.words import ASKING, LANGUAGES, asks_of
+from xgen.data.questions import KINDS, read_passage
+from xgen.errors import BadRecipe
+
+SOME = "harbour,winter,letter,captain,garden,stone,market,window,river,mountain,teacher,morning,castle,bridge"
+WORDS = re.split(",", f"{SOME},orchard,lantern,village,journey,silver,forest,machine,number,colour,summer")
+
+
+def prose(seed: int, n_paragraphs: int = 6) -> str:
+    """A text with headings whose sentences nobody else has."""
+    draw = random.Random(seed)
+    parts = []
+    for n in range(n_paragraphs):
+        if n % 3 == 0:
+            parts.append(f"{draw.choice(WORDS).title()} {draw.choice(WORDS)} number {chr(97 + n)}{seed}")
+        sentences = [
+            f"The {draw.choice(WORDS)} near the {draw.choice(WORDS)} holds a {draw.choice(WORDS)} and "
+            f"{draw.randint(100, 9999)} more of the {draw.choice(WORDS)} from the {draw.choice(WORDS)}."
+            for _ in range(4)
+        ]
+        parts.append(" ".join(sentences))
+    return "\n".join(parts)
+
+
+def texts(language: str = "en") -> list[Text]:
+    return [Text(f"t/{n}", language, f"title {n // 4}", prose(n), "CC0-1.0") for n in range(24)]
+
+
+def asked_texts() -> list[Text]:
+    """Texts of six titles with four paragraphs each, three questions a paragraph; kin share three words."""
+    found = []
+    draw = random.Random("words of no language")
+    words = iter(sorted({"".join(draw.choices("bdfgklmnprst", k=5)) for _ in range(900)}))
+    for title in range(6):
+        topic = " ".join(next(words) for _ in range(3))
+        for n in range(4):
+            facts = [(f"{next(words)} {next(words)}", next(words)) for _ in range(3)]
+            text = " ".join(f"In the {topic} the {key} has the {value} of old." for key, value in facts)
+            questions = tuple(
+                {
+                    "question": f"What does the {key} of the {topic} have?",
+                    "type": "extractive",
+                    "answers": [{"text": value, "start": text.index(value)}],
+                }
+                for key, value in facts
+            )
+            found.append(Text(f"q/{title}.{n}", "en", topic, text, f"L-{n % 2}", questions))
+    return found
+
+
+def every_page() -> list[Page]:
+    filler = Filler(texts())
+    return [
+        *lists.pages("en", filler, 6, 1),
+        *lists.pages("ja", Filler([]), 4, 1),
+        *licences.pages(filler, 12, 1),
+        *spans.pages("en", texts(), 6, 1),
+        *siblings.pages("en", asked_texts(), 12, 1),
+        *kinds.pages_of("foreign", "en", texts(), 7, 1),
+    ]
+
+
+def test_every_page_is_read_whole_by_what_makes_groups() -> None:
+    pages = every_page()
+    assert {page.id.partition("-")[0] for page in pages} == {
+        "lists",
+        "licences",
+        "spans",
+        "siblings",
+        "facts",
+    }
+    for page in pages:
+        document = Document(page.line(), "made", page.id, page.licence, page.language)
+        found = list(read_passage(document, KINDS, 200))
+        assert not any(isinstance(each, Rejected) for each in found), page.id
+        (passage,) = found
+        assert not isinstance(passage, Rejected)
+        assert len(passage.questions) == len(page.questions)
+
+
+def one_sign_apart(one: str, other: str) -> bool:
+    """One sign changed, two neighbours exchanged, or one part between dots another."""
+    if "." in one:
+        return sum(a != b for a, b in zip(one.split("."), other.split("."), strict=True)) == 1
+    differing = [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    swapped = len(differing) == 2 and differing[1] == differing[0] + 1
+    return len(differing) == 1 or (swapped and sorted(one) == sorted(other))
+
+
+def test_a_listed_key_stands_once_and_an_absent_one_is_a_twin_of_one_that_does() -> None:
+    n_twins = 0
+    for page in lists.pages("en", Filler([]), 12, 3):
+        keys = set(
+            re.findall(r"[A-Z]{2}-\d{4}|[a-z]+(?:\.[a-z]+){1,2}|(?:Rack|Unit|Gate|Zone) \w+", page.text)
+        )
+        for asked in page.questions:
+            named = [key for key in keys if re.search(rf"\b{re.escape(key)}\b", asked.question)]
+            if asked.answer and named:
+                assert page.text.count(named[0]) == 1
+            if not asked.answer:
+                key = re.search(
+                    r"[A-Z]{2}-\d{4}|[a-z]+(?:\.[a-z]+){1,2}|(?:Rack|Unit|Gate|Zone) \w+", asked.question
+                )
+                if key:
+                    assert key[0] not in page.text
+                    n_twins += any(
+                        len(k) == len(key[0]) and one_sign_apart(k, key[0]) for k in keys if "." not in k
+                    )
+    assert n_twins > 5
+
+
+def test_a_twin_is_near() -> None:
+    draw = random.Random(7)
+    for key in ("AX-4417", "cache.read", "Velmora", "Rack 12B") * 20:
+        other = lists.twin(key, draw)
+        assert other != key
+        assert one_sign_apart(key, other)
+
+
+NC = re.compile(r"NC|non-commercial|no commercial|academic|evaluation", re.IGNORECASE)
+
+
+def test_who_may_be_used_commercially_follows_from_the_table() -> None:
+    """Worked out again from the cells: by the column that says so, else by the licence of the weights."""
+    n_columns = Counter[bool]()
+    for number, page in enumerate(licences.pages(Filler([]), 40, 2)):
+        models = licences.drawn_models(random.Random(f"licences {number} 2"))
+        head = list(models.table.head)
+        use = next((c for c, name in enumerate(head) if name in licences.USE_HEADS), None)
+        weights = next(c for c, name in enumerate(head) if name in licences.LICENCE_HEADS)
+        right = {
+            row[0]: row[use] in ("yes", "allowed", "permitted", "✓", "Y")
+            if use
+            else not NC.search(row[weights])
+            for row in models.table.rows
+        }
+        by_licence = {row[0]: not NC.search(row[weights]) for row in models.table.rows}
+        assert right == by_licence
+        n_columns[use is not None] += 1
+        for asked in page.questions:
+            named = [
+                name for name in right if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", asked.question)
+            ]
+            if asked.kind == "free":
+                wanted = asked.question in licences.WHICH
+                assert wanted or asked.question in licences.WHICH_NOT
+                assert asked.answer.split(", ") == [name for name, may in right.items() if may is wanted]
+            elif asked.kind == "yesno":
+                assert asked.answer == ("yes" if right[named[0]] else "no")
+            elif asked.kind == "unanswerable":
+                assert not named
+            else:
+                row = next(row for row in models.table.rows if row[0] == named[0])
+                assert asked.answer in row
+    assert min(n_columns.values()) > 5
+
+
+def test_a_gap_is_filled_by_one_place_only_and_an_absent_one_is_of_another_text() -> None:
+    asks = asks_of("en")
+    forms = [
+        re.escape(form).replace(r"\{before\}", "(.+?)").replace(r"\{after\}", "(.+)") for form in asks["gap"]
+    ]
+    kinds_seen = Counter[str]()
+    for page in spans.pages("en", texts(), 12, 4):
+        flat = " ".join(page.text.split())
+        for asked in page.questions:
+            gap = next((m for form in forms if (m := re.fullmatch(form, asked.question))), None)
+            quoted = re.findall("“(.+?)”", asked.question)
+            if gap and asked.answer:
+                whole = f"{gap[1]} {asked.answer} {gap[2]}"
+                assert flat.count(whole) == 1
+                kinds_seen["gap"] += 1
+            elif not asked.answer:
+                assert quoted[0].split(" … ")[0] not in flat
+                kinds_seen["absent"] += 1
+            elif any(asked.question == form.format(sentence=quoted[0]) for form in asks["under"]):
+                ((start, end),) = asked.places
+                between = page.text[end : page.text.index(quoted[0])]
+                assert page.text[start:end] == asked.answer
+                assert not re.search(r"\n\w+ \w+ number ", between)  # no other heading is nearer
+                kinds_seen["under"] += 1
+    assert min(kinds_seen[kind] for kind in ("gap", "absent", "under")) > 2
+
+
+def test_what_a_sibling_lacks_is_nowhere_in_its_text_and_what_it_has_is_in_one_paragraph() -> None:
+    known = {q["question"]: (text, q) for text in asked_texts() for q in text.questions}
+    n_absent = n_kin = 0
+    for page in siblings.pages("en", asked_texts(), 12, 5):
+        paragraphs = page.text.split("\n\n")
+        for asked in page.questions:
+            text, question = known[asked.question]
+            answer = question["answers"][0]["text"]
+            if asked.answer:
+                assert [answer in paragraph for paragraph in paragraphs].count(True) == 1
+                continue
+            n_absent += 1
+            n_kin += any(f"In the {text.title} " in paragraph for paragraph in paragraphs)
+            assert answer not in page.text
+            assert text.text not in paragraphs
+    assert n_absent > 10
+    assert n_kin > 0.8 * n_absent
+
+
+def test_all_languages_have_all_words() -> None:
+    for language in ASKING:
+        asks = asks_of(language)
+        assert set(asks) - {"next"} == {"value", "cell", "row", "gap", "under", "begins", "heads"}
+        assert len(asks["heads"]) == 1 + len(lists.VALUES)
+    assert set(LANGUAGES) <= set(ASKING)
+
+
+def recipe(tmp_path: Path, **fields: object) -> Path:
+    lines = tmp_path / "own.jsonl"
+    rows = [{"id": t.id, "lang": t.language, "title": t.title, "text": t.text, "questions": list(t.questions)}
+            for t in [*texts(), *asked_texts()]]  # fmt: skip
+    lines.write_text("\n".join(json.dumps(row) for row in rows))
+    path = tmp_path / "made.toml"
+    values = {"name": "mine", "seed": 3, **fields}
+    body = "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
+    files = '\n[files]\n"own.jsonl" = "CC-BY-4.0"\n' if "files" not in fields else "\n"
+    path.write_text(body + files + "[pages.siblings]\nen = 4\n[pages.lists]\nde = 2\n[pages.spans]\nen = 2\n")
+    return path
+
+
+def test_a_recipe_makes_the_same_files_twice_and_others_by_another_seed(tmp_path: Path) -> None:
+    path = recipe(tmp_path)
+    written = list(write_questions(path, tmp_path / "one"))
+    assert [each.path.name for each in written] == [
+        "siblings-en.jsonl.gz",
+        "lists-de.jsonl.gz",
+        "spans-en.jsonl.gz",
+    ]
+    list(write_questions(path, tmp_path / "two"))
+    list(write_questions(recipe(tmp_path, seed=4), tmp_path / "three"))
+    for each in written:
+        name = each.path.name
+        assert (tmp_path / "two" / name).read_bytes() == each.path.read_bytes()
+        assert (tmp_path / "three" / name).read_bytes() != each.path.read_bytes()
+
+
+def test_documents_held_back_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "held.json").write_text(json.dumps({"own": {t.id: 1 for t in asked_texts()[4:]}}))
+    path = recipe(tmp_path, held_back="held.json")
+    with pytest.raises(BadRecipe, match=r"siblings\.en: its texts give no such question"):
+        list(write_questions(path, tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (('"own.jsonl" = "CC-BY-4.0"', '"own.jsonl" = ""'), "no licence is stated"),
+        (("own.jsonl", "gone.jsonl"), "there is no such file"),
+        (("[pages.lists]\nde", "[pages.lists]\nxx"), "pages.lists: there are no words in xx"),
+        (("[pages.lists]", "[pages.riddles]"), "there is no kind riddles"),
+        (("de = 2", "de = -2"), "is below 0"),
+        (("seed", "sead"), "sead"),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_is_one_sentence(
+    tmp_path: Path, change: tuple[str, str], sentence: str
+) -> None:
+    path = recipe(tmp_path)
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(BadRecipe, match=sentence):
+        list(write_questions(path, tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("*")) or sentence == ""
+
+
+def test_the_shipped_recipe_can_be_read() -> None:
+    made = load_made_recipe(Path(__file__).parents[3] / "recipes" / "made.toml")
+    assert set(made.pages) == set(kinds.KINDS)
