@@ -65,8 +65,8 @@ def test_use_as_json_lists_the_same(run_xgen: Callable, home: Path) -> None:
     write_card(dataclasses.replace(CARDS["nano"], name="own", licence="house-rules"), model_folder("own"))
     (model_folder("own") / "config.json").write_text("{}")
     tuned = dataclasses.replace(CARDS["xgen-7b-8k-inst"], name="tuned")
-    write_card(tuned, model_folder("tuned"))
-    (model_folder("tuned") / "config.json").write_text("{}")
+    write_card(tuned, model_folder("someone/tuned"))
+    (model_folder("someone/tuned") / "config.json").write_text("{}")
     for use, kept in (("commercial", False), ("research", True)):
         found = json.loads(run_xgen("models", "--use", use, "--json").out)
         names = {mark: [one["name"] for one in found[mark]] for mark in ("allowed", "not_allowed", "unknown")}

@@ -49,8 +49,9 @@ def models(
 
 def _strangers() -> list[Card]:
     """The cards of the models on disk that are not among the known ones."""
-    folders = sorted(path.parent for path in (cache_folder() / "models").glob("*/config.json"))
-    return [read_card(folder) for folder in folders if folder.name not in CARDS]
+    kept = cache_folder() / "models"  # those of the hub lie there as OWNER/NAME
+    found = sorted(path.parent for part in ("*", "*/*") for path in kept.glob(f"{part}/config.json"))
+    return [read_card(folder) for folder in found if str(folder.relative_to(kept)) not in CARDS]
 
 
 def _list(listed: list[Card]) -> None:
@@ -90,11 +91,9 @@ def _answer(use: Use, listed: list[Card], as_json: bool) -> None:
         if group:
             width = max(len(one.name) for one in group) + 2
             lines += [heads[mark], *(f"  {one.name:<{width}}{why(one, use)}" for one in group), ""]
-    warnings = dict.fromkeys(one.warning for one in groups[True] if one.warning)
-    lines += [f"{XGEN_ANSWER}.", *(f"Beside it stands {text}." for text in warnings)]
-    lines += [
-        "A model whose licence is not known is not among the allowed ones. This repeats what is stated."
-    ]
+    warnings = dict.fromkeys(one.warning for one in listed if one.warning)
+    lines += [f"{XGEN_ANSWER}.", *(f"Warning: {text}." for text in warnings)]
+    lines += ["A model whose licence is not known is never among the allowed ones."]
     print_text("\n".join(lines))
 
 
