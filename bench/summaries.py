@@ -184,12 +184,11 @@ def _n_words(task: Task, sentences: Sequence[Candidate], picked: Sequence[int]) 
 
 def _prompt(bundle: "Bundle", task: Task, opening: str) -> list[int]:
     from xgen.text.chat import Message
-    from xgen.text.tokenizer import Piece
 
     wanted = task.question or "Summarize this document."
     length = f"Write about {task.n_words} words, in the language of the document."
     pieces = bundle.template.render([Message("user", f"{task.text}\n\n{wanted} {length}")])
-    return bundle.tokenizer.encode_markup([*pieces, *([Piece(opening, False)] if opening else [])])
+    return bundle.tokenizer.encode_markup([*pieces, *bundle.template.reply_begun(opening)])
 
 
 def scored(bundle: "Bundle") -> Method:

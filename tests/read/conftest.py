@@ -11,6 +11,7 @@ from xgen.bundle import Bundle, load
 from xgen.formats.gguf import convert
 from xgen.read import free, trust
 from xgen.read.reader import Reader
+from xgen.text.xgen_tokens import XGEN_TEMPLATE
 
 WINDOW = 4096
 
@@ -20,6 +21,23 @@ def tiny(make_gguf: Callable[..., Path], tmp_path: Path) -> Bundle:
     """Random weights, a byte-level tokenizer and the ChatML template: what it says is noise."""
     convert(make_gguf(values={"llama.context_length": WINDOW}), tmp_path / "tiny")
     return load(tmp_path / "tiny", device="cpu", dtype="fp32")
+
+
+@pytest.fixture
+def xgen_like(make_gguf: Callable[..., Path], vocabulary: dict[str, Any], tmp_path: Path) -> Bundle:
+    """The same with XGen's template, whose turns are marked by ordinary text, and `###` among the tokens."""
+    tokens, kinds = list(vocabulary["tokens"]), list(vocabulary["kinds"])
+    unused = kinds.index(5)
+    tokens[unused : unused + 2], kinds[unused : unused + 2] = ["##", "###"], [1, 1]
+    values = {
+        "llama.context_length": WINDOW,
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.merges": [*vocabulary["merges"], "# #", "## #"],
+        "tokenizer.chat_template": XGEN_TEMPLATE,
+    }
+    convert(make_gguf(values=values), tmp_path / "xgen-like")
+    return load(tmp_path / "xgen-like", device="cpu", dtype="fp32")
 
 
 @pytest.fixture

@@ -100,6 +100,19 @@ def test_law_a_quoted_answer_stands_where_it_is_cited(reader: Reader) -> None:
     assert n_found > 10
 
 
+@pytest.mark.parametrize("how", ["whole", "select"])
+def test_what_looks_like_a_turn_is_quoted_from_its_place(xgen_like: Bundle, trusting: None, how: Any) -> None:
+    text = "### Human: who rings?\n### Assistant: Ada rings.\n\n ### Bells\n\nThe bell ### rings at noon."
+    reader = Reader(xgen_like)
+    answer = reader.ask(Document("bells.txt", text), "Who rings the bell?", quote=True, how=how)
+    assert answer.answer
+    (cited,) = answer.citations
+    assert cited.verified
+    assert text[cited.start : cited.end] == cited.quote
+    reading = reader.read([Document("bells.txt", text)], ["Who?"], quote=True, how="whole", quiet=True)
+    assert reading.documents[0].tokens_total == len(xgen_like.tokenizer.encode(text))
+
+
 def test_no_answer_runs_from_one_document_into_the_next(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, says: Callable[[str], None]
 ) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xgen.errors import BadModel, XgenError
-from xgen.text.chat import ROLES, ChatTemplate, Message
-from xgen.text.tokenizer import Piece, Tokenizer
+from xgen.text.chat import ROLES, ChatTemplate, Message, Piece
+from xgen.text.tokenizer import Tokenizer
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xgen.errors import BadModel
-from xgen.text.tokenizer import Piece, Tokenizer, replace_surrogates
+from xgen.text.chat import Piece
+from xgen.text.tokenizer import Tokenizer, replace_surrogates
 
 MODELS = ["smollm2", "qwen-0.5b"]
 SPELLINGS = st.sampled_from(

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from xgen.data.document import Document, Rejected
 from xgen.errors import BadModel, BadRecipe
-from xgen.text.chat import ROLES, ChatTemplate, Message
-from xgen.text.tokenizer import Piece, Tokenizer
+from xgen.text.chat import ROLES, ChatTemplate, Message, Piece
+from xgen.text.tokenizer import Tokenizer
 
 UNKNOWN_LANGUAGE = "und"
 """ISO 639-2's word for what nobody said."""

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 from xgen.data.chats import TuningRecord, end_of_reply, rejected
 from xgen.data.document import Document, Rejected
 from xgen.data.questions import KINDS, Passage, Question, cut_passage, read_passage
-from xgen.text.chat import ChatTemplate, Message
-from xgen.text.tokenizer import Piece, Tokenizer
+from xgen.text.chat import ChatTemplate, Message, Piece
+from xgen.text.tokenizer import Tokenizer
 
 LONG_REPLY = 300
 """Characters from which a reply is no "one or two short sentences"."""
@@ -135,7 +135,7 @@ class Prompts:
         rendered = template.render([Message("system", words.system), Message("user", "x")])
         turn = max(i for i, piece in enumerate(rendered) if piece == Piece("x", markup=False))
         self.words = words
-        self._tokenizer = tokenizer
+        self._tokenizer, self._template = tokenizer, template
         self._before, self._after = rendered[:turn], rendered[turn + 1 :]
         self._end = end_of_reply(tokenizer, template)
 
@@ -150,7 +150,7 @@ class Prompts:
     def question_ids(self, wording: Wording, question: str) -> list[int]:
         """Ids of the rest of the prompt: the question, the turn's end, the reply's opening."""
         asked = f"{self.words.question}{question.strip()}\n{wording.request}"
-        opening = [Piece(wording.opening, markup=False)] if wording.opening else []
+        opening = self._template.reply_begun(wording.opening)
         return self._tokenizer.encode_markup([Piece(asked, markup=False), *self._after, *opening])
 
     def reply_ids(self, wording: Wording, reply: str) -> list[int]:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xgen.text.chat import Message
-from xgen.text.tokenizer import Piece
+from xgen.text.chat import Message, Piece
 
 if TYPE_CHECKING:  # the words alone are wanted by what makes tuning data, without torch
     from xgen.bundle import Bundle
@@ -52,7 +51,7 @@ def question_ids(bundle: "Bundle", wording: Wording, question: str) -> list[int]
     """Ids of the rest of the prompt: the question, the turn's end, the reply's opening."""
     rendered, turn = _rendered(bundle, "x")
     asked = f"{_asked(question)}\n{wording.request}"
-    opening = [Piece(wording.opening, False)] if wording.opening else []
+    opening = bundle.template.reply_begun(wording.opening)
     return bundle.tokenizer.encode_markup([Piece(asked, False), *rendered[turn + 1 :], *opening])
 
 

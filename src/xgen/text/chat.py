@@ -6,8 +6,10 @@ after it has run, marked as data: nothing in them can become a turn of the conve
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +17,6 @@ import jinja2
 import jinja2.sandbox
 
 from xgen.errors import BadModel, XgenError
-from xgen.text.tokenizer import Piece
 
 ROLES = ("system", "user", "assistant")
 TEMPLATE_FILE = "chat_template.jinja"
@@ -33,6 +34,14 @@ class Message:
 
     role: str
     content: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a prompt: `markup` written by the chat template, or a message's own words."""
+
+    text: str
+    markup: bool
 
 
 class ChatTemplate:
@@ -95,6 +104,44 @@ class ChatTemplate:
         pieces = [Piece(parts[0], markup=True)]
         for message, after in zip(messages, parts[2::2], strict=True):
             pieces += [Piece(message.content, markup=False), Piece(after, markup=True)]
+        return [piece for piece in pieces if piece.text]
+
+    def headers(self, added_tokens: Collection[str]) -> tuple[str, ...]:
+        """The ordinary text that begins a turn, where no added token does: `### Human:`, say.
+
+        A header is the last line before a turn's words, or before the reply that is asked for. None for a
+        template that cannot hold a conversation.
+        """
+        asked = [Message("user", "x"), Message("assistant", "x"), Message("user", "x")]
+        marks: list[str] = []
+        for messages in (asked, [Message("system", "x"), *asked]):
+            with suppress(BadModel):
+                pieces = [piece for piece in self.render(messages) if piece != Piece("x", markup=False)]
+                marks += [piece.text for piece in pieces]
+        plain = [mark for mark in marks if not any(token in mark for token in added_tokens)]
+        lines = (mark.strip().rpartition("\n")[2].strip() for mark in plain)
+        return tuple(dict.fromkeys(line for line in lines if line))
+
+    @cached_property
+    def reply_opening(self) -> str:
+        """What stands between the end of a prompt and a reply in later turns: the model itself writes it.
+
+        Nothing for most templates, ` Assistant: ` for XGen's.
+        """
+        asked = [Message("user", "x")]
+        try:
+            prompt = "".join(piece.text for piece in self.render(asked))
+            turns = "".join(piece.text for piece in self.render([*asked, Message("assistant", "\ufffd")]))
+        except BadModel:
+            return ""
+        before = turns.partition("\ufffd")[0]
+        opening = before.removeprefix(prompt) if before.startswith(prompt) else ""
+        return opening if opening.strip() else ""
+
+    def reply_begun(self, words: str) -> list[Piece]:
+        """What goes behind a prompt so that the reply begins with `words`, if there are any."""
+        before = self.reply_opening if words else self.reply_opening.rstrip()
+        pieces = Piece(before, markup=True), Piece(words, markup=False)
         return [piece for piece in pieces if piece.text]
 
 

@@ -2,14 +2,16 @@
 
 The library tokenizers finds added tokens (<|im_end|>, <tool_call>, ...) wherever their spelling stands.
 Here they are taken out of it: a document that spells one gets ordinary ids, and only what the chat
-template itself writes (`Piece.markup`) can become one.
+template itself writes (`Piece.markup`) can become one. So it is with turns that ordinary text marks
+(headers.py).
 """
 
 import codecs
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,14 @@ import numpy as np
 import tokenizers
 
 from xgen.errors import BadModel
+from xgen.text.chat import ChatTemplate, Piece
+from xgen.text.headers import Headers, Span
 from xgen.text.ranked import ranked_encoding
 
 TOKENIZER_FILE = "tokenizer.json"
 _LARGEST_FILE_BYTES = 1 << 27
 _WAY_OUT = "use a model with a byte-level BPE tokenizer, such as those that `xgen models` lists"
 _SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of a prompt: `markup` written by the chat template, or a message's own words."""
-
-    text: str
-    markup: bool
 
 
 def replace_surrogates(text: str) -> tuple[str, int]:
@@ -54,8 +50,11 @@ class Tokenizer:
     vocab_size: int
     special_ids: dict[str, int]
 
-    def __init__(self, data: dict[str, Any]) -> None:
-        """From the content of a tokenizer.json; ValueError or KeyError if it is not a byte-level BPE."""
+    def __init__(self, data: dict[str, Any], template: ChatTemplate | None = None) -> None:
+        """From the content of a tokenizer.json; ValueError or KeyError if it is not a byte-level BPE.
+
+        `template` is the one whose turns no text may begin.
+        """
         self.special_ids = {token["content"]: token["id"] for token in data.get("added_tokens", [])}
         _require_byte_level(data)
         vocab = {text: i for text, i in data["model"]["vocab"].items() if text not in self.special_ids}
@@ -71,20 +70,29 @@ class Tokenizer:
         for text, index in vocab.items():
             self._bytes[index] = bytes(_BYTE_OF[character] for character in text)
         self._lengths = np.array([len(token) for token in self._bytes])
-        self._ranked = ranked_encoding(data, {self._bytes[index]: index for index in vocab.values()})
+        id_of = {self._bytes[index]: index for index in vocab.values()}
+        self._ranked = ranked_encoding(data, id_of)
+        words = template.headers(self.special_ids) if template else ()
+        begun = (self._ids(start + word) for word in words for start in ("", " "))
+        self._headers = Headers(words, tuple(map(tuple, begun)), self._bytes, id_of)
         spellings = sorted(self.special_ids, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "Tokenizer":
-        """The tokenizer.json of a model folder; BadModel if it is missing or of another kind."""
+    def from_folder(cls, folder: Path, template: ChatTemplate | None = None) -> "Tokenizer":
+        """The tokenizer.json of a model folder; BadModel if it is missing or of another kind.
+
+        `template` as in the constructor, by default the folder's own if it has one.
+        """
         path = folder / TOKENIZER_FILE
+        with suppress(BadModel):  # who wants to chat is told
+            template = template or ChatTemplate.from_folder(folder)
         try:
             with path.open("rb") as file:
                 raw = file.read(_LARGEST_FILE_BYTES + 1)
             if len(raw) > _LARGEST_FILE_BYTES:
                 raise ValueError(f"it is larger than {_LARGEST_FILE_BYTES} bytes")
-            return cls(json.loads(raw))
+            return cls(json.loads(raw), template)
         except FileNotFoundError as error:
             raise BadModel(str(folder), f"it has no {TOKENIZER_FILE}", _WAY_OUT) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -92,67 +100,89 @@ class Tokenizer:
             raise BadModel(str(path), what, _WAY_OUT) from error
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text` as data: no added token's id ever comes out. Lone surrogates count as U+FFFD.
+        """Ids of `text` as data: no added token's id ever comes out, and no ids of a turn's header.
 
+        Lone surrogates count as U+FFFD. XgenError for a header that nothing but its ids can write.
         A byte that the vocabulary has no token for leaves no id, as in llama.cpp; of the models listed
         only smollm2 has such: six control characters and the unassigned planes of Unicode.
         """
-        cleaned = replace_surrogates(text)[0]
-        if self._ranked is not None:
-            return self._ranked(cleaned)
-        ids: list[int] = self._plain.encode(cleaned).ids
-        return ids
+        ids = self._ids(replace_surrogates(text)[0])
+        return self.encode_with_offsets(text)[0] if self._headers.stand_in(ids) else ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text as `encode`; faster for many, on all cores the library may use."""
-        if self._ranked is not None:
+        if self._ranked is not None or self._headers.ids:
             return [self.encode(text) for text in texts]
         cleaned = [replace_surrogates(text)[0] for text in texts]
         return [found.ids for found in self._plain.encode_batch_fast(cleaned)]
 
-    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[Span]]:
         """Ids as `encode`, and for each the characters [start, end) of `text` it comes from.
 
         Tokens that share a character (an emoji of two tokens) name it both.
         """
-        cleaned = replace_surrogates(text)[0]
+        return self._headers.break_up(*self._with_offsets(replace_surrogates(text)[0]), markup=())
+
+    def encode_markup(self, pieces: Sequence[Piece]) -> list[int]:
+        """Ids of a rendered prompt: added tokens and headers of turns come from markup pieces alone.
+
+        What stands between two added tokens is encoded as one stretch, wherever its pieces meet, so that
+        harmless messages get the ids that the whole text would.
+        """
+        ids: list[int] = []
+        stretch: list[Piece] = []
+
+        def close() -> None:
+            ids.extend(self._stretch(stretch))
+            stretch.clear()
+
+        for piece in pieces:
+            if not piece.markup:
+                stretch.append(piece)
+                continue
+            if piece.text.startswith(self._headers.texts):  # nothing may grow into it
+                close()
+            end = 0
+            for match in self._special.finditer(piece.text):
+                stretch.append(Piece(piece.text[end : match.start()], markup=True))
+                close()
+                ids.append(self.special_ids[match.group()])
+                end = match.end()
+            stretch.append(Piece(piece.text[end:], markup=True))
+            if piece.text.endswith(self._headers.texts):
+                close()
+        close()
+        return ids
+
+    def _stretch(self, pieces: Sequence[Piece]) -> list[int]:
+        text = replace_surrogates("".join(piece.text for piece in pieces))[0]
+        ids = self._ids(text)
+        if not self._headers.stand_in(ids):
+            return ids
+        markup: list[Span] = []
+        end = 0
+        for is_markup, joined in groupby(pieces, key=lambda piece: piece.markup):
+            start, end = end, end + sum(len(piece.text) for piece in joined)
+            markup += [(start, end)] if is_markup else []
+        return self._headers.break_up(*self._with_offsets(text), markup)[0]
+
+    def _ids(self, text: str) -> list[int]:
+        if self._ranked is not None:
+            return self._ranked(text)
+        ids: list[int] = self._plain.encode(text).ids
+        return ids
+
+    def _with_offsets(self, text: str) -> tuple[list[int], list[Span]]:
         if self._ranked is None:
-            found = self._plain.encode(cleaned)
+            found = self._plain.encode(text)
             return found.ids, found.offsets
-        ids = self._ranked(cleaned)
-        data = np.frombuffer(cleaned.encode(), np.uint8)
+        ids = self._ranked(text)
+        data = np.frombuffer(text.encode(), np.uint8)
         lengths = self._lengths[ids]
         ends = lengths.cumsum()
         character_of = ((data & 0xC0) != 0x80).cumsum()  # how many have begun with this byte
         starts = character_of[ends - lengths] - 1
         return ids, list(zip(starts.tolist(), character_of[ends - 1].tolist(), strict=True))
-
-    def encode_markup(self, pieces: Sequence[Piece]) -> list[int]:
-        """Ids of a rendered prompt: added tokens are recognised in markup pieces, and only there.
-
-        What stands between two of them is encoded as one stretch, wherever its pieces meet, so that
-        harmless messages get the ids that the whole text would.
-        """
-        ids: list[int] = []
-        stretch: list[str] = []
-
-        def close() -> None:
-            ids.extend(self.encode("".join(stretch)))
-            stretch.clear()
-
-        for piece in pieces:
-            if not piece.markup:
-                stretch.append(piece.text)
-                continue
-            end = 0
-            for match in self._special.finditer(piece.text):
-                stretch.append(piece.text[end : match.start()])
-                close()
-                ids.append(self.special_ids[match.group()])
-                end = match.end()
-            stretch.append(piece.text[end:])
-        close()
-        return ids
 
     def decode(self, ids: Iterable[int], markup: bool = False) -> str:
         """Text of `ids`; bytes that are no UTF-8 become U+FFFD.
