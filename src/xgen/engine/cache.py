@@ -8,24 +8,28 @@ from torch import Tensor
 
 from xgen.model.transformer import Transformer
 
-Buffers = list[tuple[Tensor, Tensor]]
-"""Keys and values of each layer, [rows, n_kv_heads, capacity, head_dim]."""
+Buffers = list[tuple[Tensor, ...]]
+"""Of each layer keys and values, [rows, n_kv_heads, capacity, head_dim], and in 8 bits their scales
+(model/keys_values.py)."""
 
 
-def empty_buffers(model: Transformer, n_rows: int, capacity: int) -> Buffers:
-    """Room for `capacity` tokens in each of `n_rows` rows.
+def default_dtype(model: Transformer) -> torch.dtype:
+    """What keys and values are kept in: fp32 on a CPU, where rows of 16 bits must be converted to be
+    multiplied, the activations' type elsewhere."""
+    return torch.float32 if model.device.type == "cpu" else model.dtype
 
-    fp32 on a CPU (one-row products over 16-bit keys are several times slower there), the weights'
-    dtype elsewhere.
-    """
-    shape = model.shape
-    dtype = torch.float32 if model.device.type == "cpu" else model.dtype
+
+def empty_buffers(
+    model: Transformer, n_rows: int, capacity: int, dtype: torch.dtype | None = None
+) -> Buffers:
+    """Room for `capacity` tokens in each of `n_rows` rows, in `dtype` or the default one."""
+    shape, dtype = model.shape, dtype or default_dtype(model)
     size = (n_rows, shape.n_kv_heads, capacity, shape.head_dim)
-
-    def room() -> Tensor:
-        return torch.zeros(size, dtype=dtype, device=model.device)
-
-    return [(room(), room()) for _ in range(shape.n_layers)]
+    sizes = [(size, dtype)] * 2 + [(size[:-1], torch.float32)] * (2 if dtype == torch.int8 else 0)
+    return [
+        tuple(torch.zeros(size, dtype=dtype, device=model.device) for size, dtype in sizes)
+        for _ in range(shape.n_layers)
+    ]
 
 
 @dataclass
@@ -36,9 +40,9 @@ class Cache:
     length: int = 0
 
     @classmethod
-    def empty(cls, model: Transformer, capacity: int) -> "Cache":
-        """Room for `capacity` tokens."""
-        return cls(empty_buffers(model, 1, capacity))
+    def empty(cls, model: Transformer, capacity: int, dtype: torch.dtype | None = None) -> "Cache":
+        """Room for `capacity` tokens, kept in `dtype` (a float type or int8) or the default one."""
+        return cls(empty_buffers(model, 1, capacity, dtype))
 
     @property
     def capacity(self) -> int:

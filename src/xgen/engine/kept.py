@@ -44,7 +44,9 @@ def key_of(identity: str, ids: Sequence[int]) -> str:
 
 
 def keep(key: str, cache: Cache, dtype: torch.dtype, model: str, documents: Sequence[str]) -> bool:
-    """Keep what `cache` is filled with, in the type it was computed in; False if it is over the limit.
+    """Keep what `cache` is filled with, in `dtype`, that it was computed in; False if it is over the limit.
+
+    8 bits stay 8 bits.
 
     Raises OSError or NoRoom where the disk is not to be written or full; nothing half-written stays.
     """
@@ -106,24 +108,29 @@ def _described(path: Path) -> tuple[str, tuple[str, ...], int]:
 
 
 def _named(cache: Cache, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    for layer, buffers in enumerate(cache.buffers):
-        for name, buffer in zip("kv", buffers, strict=True):
-            yield f"{layer:03}.{name}", buffer[0, :, : cache.length].to("cpu", dtype).contiguous()
+    """What is filled; 8 bits and their scales as they are."""
+    for name, buffer in _places(cache).items():
+        kind = dtype if len(cache.buffers[0]) == 2 else buffer.dtype
+        yield name, buffer[:, : cache.length].to("cpu", kind).contiguous()
+
+
+def _places(cache: Cache) -> dict[str, Tensor]:
+    """The buffers of the one row, [n_kv_heads, capacity, ...], by the names they are kept under."""
+    return {
+        f"{layer:03}.{name}": buffer[0]
+        for layer, buffers in enumerate(cache.buffers)
+        for name, buffer in zip(("k", "v", "k_scale", "v_scale"), buffers, strict=False)
+    }
 
 
 def _fill(cache: Cache, tensors: dict[str, Tensor]) -> bool:
     """Put the tensors into the cache's buffers; False if they are not of its form or do not fit."""
-    places = {
-        f"{layer:03}.{name}": buffer[0]
-        for layer, buffers in enumerate(cache.buffers)
-        for name, buffer in zip("kv", buffers, strict=True)
-    }
+    places = _places(cache)
     if set(places) != set(tensors):
         return False
     length = next(iter(tensors.values())).shape[1]
     for name, place in places.items():
-        n_heads, capacity, head_dim = place.shape
-        if tensors[name].shape != (n_heads, length, head_dim) or length > capacity:
+        if tensors[name].shape != (place.shape[0], length, *place.shape[2:]) or length > place.shape[1]:
             return False
     for name, place in places.items():
         place[:, :length] = tensors[name]

@@ -25,18 +25,23 @@ def prefill_scored(model: Transformer, cache: Cache, ids: Sequence[int]) -> tupl
 
 @torch.inference_mode()
 def read_rows(
-    model: Transformer, texts: Sequence[Sequence[int]], n_scored: Sequence[int], spare: int
+    model: Transformer,
+    texts: Sequence[Sequence[int]],
+    n_scored: Sequence[int],
+    spare: int,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Rows, Tensor, list[Tensor]]:
     """Read several texts side by side in one pass, with `spare` slots behind them.
 
-    Returns the rows, the logits [rows, V] behind each text, and for each the log-probabilities
-    (fp32, on the CPU) of its last `n_scored[b]` ids but the first of these.
+    Their keys and values are kept in `dtype` (cache.py). Returns the rows, the logits [rows, V] behind each
+    text, and for each the log-probabilities (fp32, on the CPU) of its last `n_scored[b]` ids but the first
+    of these.
     """
     device = model.device
     lengths = [len(text) for text in texts]
     width = max(lengths)
     padded = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)
-    rows = Rows(empty_buffers(model, len(texts), width + spare), lengths, width)
+    rows = Rows(empty_buffers(model, len(texts), width + spare, dtype), lengths, width)
     hidden_BTM = model(padded, cache=rows.buffers)
     last = torch.tensor(lengths, device=device) - 1
     logits_BV = model.logits(hidden_BTM[torch.arange(len(texts), device=device), last])

@@ -5,7 +5,7 @@ Names end in their axes: B batch, H query heads, G key-value heads, T queries, S
 queries are the last T of S positions and each sees the keys up to its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
@@ -13,24 +13,31 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
+from xgen.model.int8 import Int8Rows
+from xgen.model.keys_values import Keys
+
+Attend = Callable[[Tensor, Keys, Keys, Any], Tensor]
 """Attention of queries, keys, values and who sees whom: None, a mask, or a `Packed` for packed.py's form."""
 
 ROWS = 448
 """Rows a block of `attend_cpu` has about: scores of one block stay in the caches of a CPU."""
 
 FEW = 64
-"""Rows that share their keys, under which `attend_cpu` computes in the cache's dtype."""
+"""Rows that share their keys, under which `attend_cpu` computes in fp32 and all at once."""
+
+ROOM = 1 << 20
+"""Numbers of a cache that are brought to fp32 at once for them."""
 
 
-def attend_reference(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
+def attend_reference(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | None) -> Tensor:
     """Attention as it is defined, in fp32 (Vaswani et al. 2017; grouped queries: Ainslie et al. 2023).
 
     Returns [B, H, T, D] in the dtype of the queries. The fast forms are tested against this one.
     """
     n_groups = q_BHTD.shape[1] // k_BGSD.shape[1]
-    k_BHSD = k_BGSD.repeat_interleave(n_groups, dim=1).float()
-    v_BHSD = v_BGSD.repeat_interleave(n_groups, dim=1).float()
+    k_BHSD, v_BHSD = (
+        _dense(x_BGSD, torch.float32).repeat_interleave(n_groups, dim=1) for x_BGSD in (k_BGSD, v_BGSD)
+    )
     scores_BHTS = q_BHTD.float() @ k_BHSD.transpose(-1, -2) * q_BHTD.shape[-1] ** -0.5
     if mask is None:
         n_queries, n_keys = scores_BHTS.shape[-2:]
@@ -41,33 +48,57 @@ def attend_reference(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tenso
     return out_BHTD.to(q_BHTD.dtype)
 
 
-def attend_cpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
+def attend_cpu(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | None) -> Tensor:
     """Attention by plain matrix products, of all the heads that share their keys at once; no gradients.
 
-    Many rows go block by block in the queries' dtype; a few (one token, some beams) all at once in
-    the cache's: products of few rows are slow in bf16, and converting a cache takes longer than they do.
+    Many rows go block by block in the queries' dtype; a few (one token, some beams) all at once in fp32:
+    products of few rows are slow in bf16. A cache in fewer bits is brought to these types in parts.
     """
     n_rows = q_BHTD.shape[2] * q_BHTD.shape[1] // k_BGSD.shape[1]
     return (_at_once if n_rows < FEW else _in_blocks)(q_BHTD, k_BGSD, v_BGSD, mask)
 
 
-def _at_once(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
-    """Every query against all keys, in two batched products (N: batch x key heads, R: rows of one)."""
+def _at_once(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | None) -> Tensor:
+    """Every query against all keys, in batched products (N: batch x key heads, R: rows of one)."""
     n_batch, _, n_queries, head_dim = q_BHTD.shape
     n_keys = k_BGSD.shape[2]
-    k_NSD, v_NSD = k_BGSD.flatten(0, 1), v_BGSD.flatten(0, 1)
-    q_NRD = (q_BHTD.to(k_NSD.dtype) * head_dim**-0.5).reshape(len(k_NSD), -1, head_dim)
-    scores_NRS = torch.bmm(q_NRD, k_NSD.transpose(1, 2))
+    q_NRD = (q_BHTD.float() * head_dim**-0.5).reshape(n_batch * k_BGSD.shape[1], -1, head_dim)
+    parts = [torch.bmm(q_NRD, k_NPD.transpose(1, 2)) for _, k_NPD in _parts(k_BGSD)]
+    scores_NRS = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+    if isinstance(k_BGSD, Int8Rows):
+        scores_NRS *= k_BGSD.scale.flatten(0, 1)[:, None]
     if mask is None and n_queries > 1:
         mask = torch.ones(n_queries, n_keys, dtype=torch.bool).tril(n_keys - n_queries)
     if mask is not None:
         scores_BHTS = scores_NRS.view(n_batch, -1, n_queries, n_keys)
         scores_BHTS.masked_fill_(~mask[..., None, :, :], float("-inf"))
-    out_NRD = torch.bmm(scores_NRS.softmax(-1), v_NSD)
+    weights_NRS = scores_NRS.softmax(-1)
+    if isinstance(v_BGSD, Int8Rows):
+        weights_NRS *= v_BGSD.scale.flatten(0, 1)[:, None]
+    sums = [torch.bmm(weights_NRS[..., here], v_NPD) for here, v_NPD in _parts(v_BGSD)]
+    out_NRD = sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
     return out_NRD.view(q_BHTD.shape).to(q_BHTD.dtype)
 
 
-def _in_blocks(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
+def _parts(x_BGSD: Keys) -> Iterator[tuple[slice, Tensor]]:
+    """Keys or values in fp32, some at a time in the same memory, without the scales of 8 bits.
+
+    What is in fp32 already comes at once, as it is. N: batch x heads, P: the keys of the slice.
+    """
+    rows_BGSD = x_BGSD.int8 if isinstance(x_BGSD, Int8Rows) else x_BGSD
+    rows_NSD = rows_BGSD.flatten(0, 1)
+    n_rows, n_keys, head_dim = rows_NSD.shape
+    if rows_NSD.dtype == torch.float32:
+        yield slice(0, n_keys), rows_NSD
+        return
+    size = max(1, min(n_keys, ROOM // (n_rows * head_dim)))
+    room_NPD = torch.empty(n_rows, size, head_dim)
+    for begin in range(0, n_keys, size):
+        part_NPD = rows_NSD[:, begin : begin + size]
+        yield slice(begin, begin + size), room_NPD[:, : part_NPD.shape[1]].copy_(part_NPD)
+
+
+def _in_blocks(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | None) -> Tensor:
     """Blocks of queries against the keys up to their last one: what lies behind is not computed.
 
     A pass over the scores costs as much as a product, and fresh memory more. So all blocks write into
@@ -77,7 +108,7 @@ def _in_blocks(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | No
     n_batch, n_heads, n_queries, head_dim = q_BHTD.shape
     n_kv_heads, n_keys = k_BGSD.shape[1:3]
     n_shared, first = n_heads // n_kv_heads, n_keys - n_queries
-    k_BGSD, v_BGSD = k_BGSD.to(q_BHTD.dtype), v_BGSD.to(q_BHTD.dtype)
+    k_BGSD, v_BGSD = _dense(k_BGSD, q_BHTD.dtype), _dense(v_BGSD, q_BHTD.dtype)
     q_BTGXD = q_BHTD.transpose(1, 2).view(n_batch, n_queries, n_kv_heads, n_shared, head_dim)
     out_BTGXD = torch.empty(q_BTGXD.shape, dtype=q_BHTD.dtype)
     size = min(n_queries, max(16, ROWS // n_shared // 16 * 16))
@@ -104,8 +135,9 @@ def _in_blocks(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | No
     return out_BTGXD.flatten(2, 3).transpose(1, 2)
 
 
-def attend_gpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
+def attend_gpu(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | None) -> Tensor:
     """Attention through torch's fused kernels (FlashAttention where there is no mask)."""
+    k_BGSD, v_BGSD = _dense(k_BGSD, q_BHTD.dtype), _dense(v_BGSD, q_BHTD.dtype)
     n_queries, n_keys = q_BHTD.shape[2], k_BGSD.shape[2]
     if mask is not None:
         n_groups = q_BHTD.shape[1] // k_BGSD.shape[1]
@@ -119,6 +151,10 @@ def attend_gpu(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | No
 
     bias = causal_lower_right(n_queries, n_keys)
     return scaled_dot_product_attention(q_BHTD, k_BGSD, v_BGSD, attn_mask=bias, enable_gqa=True)
+
+
+def _dense(x_BGSD: Keys, dtype: torch.dtype) -> Tensor:
+    return x_BGSD.dense(dtype) if isinstance(x_BGSD, Int8Rows) else x_BGSD.to(dtype)
 
 
 def attend_for(device: torch.device) -> Attend:

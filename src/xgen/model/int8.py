@@ -6,7 +6,7 @@ are not quantised.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,22 @@ class WeightInt8(nn.Module):
         if self.bias is not None:
             out_RN = out_RN + self.bias
         return out_RN.view(*x.shape[:-1], -1)
+
+
+class Int8Rows(NamedTuple):
+    """Rows in 8 bits: int8 [..., D] and their scales [...] (fp32)."""
+
+    int8: Tensor
+    scale: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """[..., D]."""
+        return self.int8.shape
+
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        """What they stand for, [..., D]."""
+        return dequantised(self.int8, self.scale, dtype)
 
 
 class EmbeddingInt8(nn.Module):

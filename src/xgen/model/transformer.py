@@ -5,8 +5,6 @@ Pre-norm RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021), S
 H query heads, G key-value heads, D head_dim, V vocabulary.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
@@ -14,12 +12,10 @@ from torch.nn.functional import linear, rms_norm, silu
 
 from xgen.model.attention import Attend, attend_reference
 from xgen.model.joint import joint
+from xgen.model.keys_values import Keys, KeysValues, written
 from xgen.model.loss import cross_entropy, token_losses
 from xgen.model.packed import Packed
 from xgen.model.shape import RopeScaling, Shape
-
-KeysValues = Sequence[tuple[Tensor, Tensor]]
-"""For each layer the buffers of keys and values, [B, G, capacity, D]; the caller owns them."""
 
 
 class RMSNorm(nn.Module):
@@ -67,21 +63,19 @@ class Layer(nn.Module):
         x_BTM: Tensor,
         rotation: tuple[Tensor, Tensor],
         attend: Attend,
-        buffers: tuple[Tensor, Tensor] | None,
+        buffers: tuple[Tensor, ...] | None,
         start: int,
         mask: Tensor | Packed | None,
     ) -> Tensor:
         """[B, T, M] -> [B, T, M]; new keys and values go into `buffers` at `start`, if given."""
         h_BTM = self.attention_norm(x_BTM)
         q_BTN, k_BTN, v_BTN = joint(h_BTM, self.q, self.k, self.v, alone=True)
-        q_BHTD, k_BGSD = (rotate(self._heads(x_BTN), rotation) for x_BTN in (q_BTN, k_BTN))
-        v_BGSD = self._heads(v_BTN)
+        q_BHTD, k_BGTD = (rotate(self._heads(x_BTN), rotation) for x_BTN in (q_BTN, k_BTN))
+        v_BGTD = self._heads(v_BTN)
+        seen: tuple[Keys, Keys] = k_BGTD, v_BGTD
         if buffers is not None:
-            end = start + x_BTM.shape[1]
-            buffers[0][:, :, start:end] = k_BGSD
-            buffers[1][:, :, start:end] = v_BGSD
-            k_BGSD, v_BGSD = buffers[0][:, :, :end], buffers[1][:, :, :end]
-        out_BHTD = attend(q_BHTD, k_BGSD, v_BGSD, mask)
+            seen = written(buffers, k_BGTD, v_BGTD, start)
+        out_BHTD = attend(q_BHTD, *seen, mask)
         x_BTM = x_BTM + self.o(out_BHTD.transpose(1, 2).flatten(2))
         h_BTM = self.ffn_norm(x_BTM)
         gate_BTF, up_BTF = joint(h_BTM, self.gate, self.up)

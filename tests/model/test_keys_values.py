@@ -1,0 +1,96 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xgen.model import attention
+from xgen.model.attention import FEW, attend_cpu, attend_gpu, attend_reference
+from xgen.model.int8 import Int8Rows, dequantised, quantised
+from xgen.model.keys_values import written
+
+SIZE = st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 12), st.sampled_from([2, 16, 64]))
+
+
+def normal(*size, seed=0, dtype=torch.float32):
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def room_of_8_bits(n_batch, n_heads, capacity, head_dim):
+    size = (n_batch, n_heads, capacity, head_dim)
+    numbers = [torch.full(size, 7, dtype=torch.int8) for _ in "kv"]
+    return *numbers, *[torch.full(size[:-1], 7.0) for _ in "kv"]
+
+
+@given(size=SIZE, scale=st.floats(1e-3, 1e3), dtype=st.sampled_from([torch.float32, torch.bfloat16]))
+@settings(max_examples=60, deadline=None)
+def test_law_no_number_moves_by_more_than_half_its_scale(size, scale, dtype):
+    k, v = (normal(*size, seed=seed, dtype=dtype) * scale for seed in (0, 1))
+    for given_, found in zip((k, v), written(room_of_8_bits(*size), k, v, 0), strict=True):
+        moved = (found.dense(torch.float32) - given_.float()).abs()
+        assert (moved <= found.scale[..., None] * (0.5 + 1e-5)).all()
+        assert (found.scale <= given_.abs().amax(-1).float() / 127 * (1 + 1e-6)).all()
+
+
+@given(size=SIZE, cuts=st.lists(st.integers(0, 12)), is_int8=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_law_written_in_chunks_equals_written_at_once(size, cuts, is_int8):
+    k, v = normal(*size), normal(*size, seed=1)
+    n_tokens = size[2]
+
+    def room():
+        plain = (torch.zeros(*size), torch.zeros(*size))
+        return room_of_8_bits(size[0], size[1], n_tokens + 3, size[3]) if is_int8 else plain
+
+    whole, pieces = room(), room()
+    seen = written(whole, k, v, 0)
+    edges = sorted({0, n_tokens, *(cut for cut in cuts if cut < n_tokens)})
+    for start, end in pairwise(edges):
+        last = written(pieces, k[:, :, start:end], v[:, :, start:end], start)
+    assert all(torch.equal(a, b) for a, b in zip(whole, pieces, strict=True))
+    for one, other in zip(seen, last, strict=True):
+        assert one.shape == other.shape == size
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("attend", [attend_reference, attend_cpu, attend_gpu])
+@given(
+    n_queries=st.sampled_from([1, 2, 7, FEW, 100]),
+    n_before=st.integers(0, 60),
+    n_shared=st.integers(1, 3),
+    masked=st.booleans(),
+    part=st.sampled_from([1, 100, 1000, 1 << 20]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=25, deadline=None)
+def test_law_8_bits_are_attended_as_what_they_stand_for(
+    attend, n_queries, n_before, n_shared, masked, part, seed
+):
+    n_keys = n_before + n_queries
+    q = normal(2, 2 * n_shared, n_queries, 32, seed=seed)
+    k, v = (Int8Rows(*quantised(normal(2, 2, n_keys, 32, seed=seed + i), torch.float32)) for i in (1, 2))
+    mask = None
+    if masked:
+        mask = normal(2, n_queries, n_keys, seed=seed) > 0
+        mask[..., 0] = True
+    expected = attend_reference(q, k.dense(torch.float32), v.dense(torch.float32), mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "ROOM", part)
+        found = attend(q, k, v, mask)
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_few_rows_over_a_cache_of_16_bits_are_exact_in_fp32(dtype):
+    q, k, v = normal(1, 4, 1, 32), *(normal(1, 2, 50, 32, seed=i, dtype=dtype) for i in (1, 2))
+    expected = attend_reference(q, k.float(), v.float(), None)
+    torch.testing.assert_close(attend_cpu(q, k, v, None), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_not_filled_is_not_seen():
+    buffers = room_of_8_bits(1, 2, 9, 16)
+    k, v = written(buffers, normal(1, 2, 4, 16), normal(1, 2, 4, 16), 3)
+    assert k.shape == v.shape == (1, 2, 7, 16)
+    assert (buffers[0][:, :, 7:] == 7).all()
+    assert torch.equal(dequantised(*k, torch.float32), k.dense(torch.float32))
