@@ -19,9 +19,7 @@ from xgen.show import note, print_json
 def pull(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME|OWNER/NAME", help="A name that `xgen models` lists, or a model of the hub."
-        ),
+        typer.Argument(metavar="NAME", help="A name that `xgen models` lists, or OWNER/NAME of the hub."),
     ],
     *,
     from_file: Annotated[
