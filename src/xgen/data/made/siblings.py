@@ -9,7 +9,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +20,8 @@ CHARACTERS = (1_200, 30_000)
 """A text's length, drawn log-uniform."""
 
 MOST_KIN = 5
-MOST_ABSENT = 8
-ABSENT_SHARE = 0.35
+ABSENT_SHARE = 0.25
+LOOKS_PRESENT = 0.33
 MOST_ASKED = 24
 LONGEST_ANSWER = 60
 TELLING = 6.0
@@ -111,22 +111,15 @@ def _page(language: str, library: Library, missing: int, seed: int) -> Page | No
     text = library.texts[missing]
     draw = random.Random(f"siblings {text.id} {seed}")
     kin = [index for index in library.kin.get(text.title, ()) if index != missing]
-    near = [i for asked in spans(text) for i in library.nearest(stems(asked["question"]), 4) if i != missing]
-    kin = draw.sample(kin, min(len(kin), 14)) + near
-    gone = [missing, *(kin[:2] if len(kin) > MOST_KIN else ())]
-    asked = [question for index in gone for question in spans(library.texts[index])]
-    asked = draw.sample(asked, min(len(asked), MOST_ABSENT))
-    told = [str(answer["text"]).casefold() for question in asked[:3] for answer in question["answers"]]
-    texts_gone = {library.texts[index].text for index in gone}
-    present: list[int] = []
-    for index in kin:
-        words = library.texts[index].text
-        is_open = not any(answer in words.casefold() for answer in told)
-        if words not in texts_gone and index not in present and is_open:
-            present.append(index)
+    near = [i for asked in spans(text) for i in library.nearest(stems(asked["question"]), 6) if i != missing]
+    kin = list(dict.fromkeys(draw.sample(kin, min(len(kin), 14)) + near))
+    told = [str(answer["text"]).casefold() for asked in spans(text)[:3] for answer in asked["answers"]]
+    present = [i for i in kin if not any(answer in library.texts[i].text.casefold() for answer in told)]
     present = present[: draw.randint(1, MOST_KIN)]
     if not present:
         return None
+    gone = {index for index in (missing, *kin) if index not in present}
+    texts_gone = {library.texts[index].text for index in gone}
     room = drawn_length(language, draw, CHARACTERS) - sum(len(library.texts[i].text) for i in present)
     while room > 0:
         other = draw.randrange(len(library.texts))
@@ -135,31 +128,46 @@ def _page(language: str, library: Library, missing: int, seed: int) -> Page | No
             present.append(other)
     draw.shuffle(present)
     whole, starts = _joined([library.texts[index].text for index in present])
-    absent = [question for question in asked if _looks_present(question, library, present, whole)]
-    if not absent:
-        return None
     answered = _answered(library, present, starts)
-    draw.shuffle(answered)
-    answered = answered[:MOST_ASKED]
-    if not answered:
+    answered = draw.sample(answered, min(len(answered), MOST_ASKED))
+    absent = _absent(library, gone, present, whole)
+    if not answered or not absent:
         return None
-    n_absent = min(len(absent), math.ceil(len(answered) * ABSENT_SHARE / (1 - ABSENT_SHARE)))
-    questions = [*answered, *(Asked(q["question"], "unanswerable") for q in absent[:n_absent])]
+    n_absent = math.ceil(len(answered) * ABSENT_SHARE / (1 - ABSENT_SHARE))
+    questions = [*answered, *(Asked(question, "unanswerable") for question in absent[:n_absent])]
     draw.shuffle(questions)
     licence = common_licence(library.texts[index].licence for index in present)
     name = f"siblings-{text.id}"
     return Page(name, language, name, whole, licence, tuple(questions))
 
 
-def _looks_present(question: Mapping[str, Any], library: Library, present: Sequence[int], whole: str) -> bool:
-    """Whether no answer stands in the text and yet half of what the question says does."""
+def _absent(library: Library, gone: Collection[int], present: Sequence[int], whole: str) -> list[str]:
+    """Questions of the texts that are gone: those that share most with one that is there come first.
+
+    Only those of which a third, by weight, is there, while the words of no answer are.
+    """
     folded = whole.casefold()
-    if any(str(answer["text"]).casefold() in folded for answer in question["answers"]):
-        return False
-    asked = stems(question["question"])
-    total = sum(library.weight(stem) for stem in asked)
-    best = max(library.overlap(asked, index) for index in present)
-    return best >= 0.4 * total
+    known = {question["question"] for index in present for question in library.texts[index].questions}
+    found: list[tuple[float, str]] = []
+    for index in sorted(gone):
+        for question in spans(library.texts[index]):
+            words = stems(question["question"])
+            total = sum(map(library.weight, words))
+            shared = max(library.overlap(words, other) for other in present)
+            is_told = any(_is_told(str(a["text"]), library, present, folded) for a in question["answers"])
+            is_near = total >= TELLING and shared >= LOOKS_PRESENT * total
+            if is_near and not is_told and question["question"] not in known:
+                found.append((-shared / total, question["question"]))
+    return list(dict.fromkeys(question for _, question in sorted(found)))
+
+
+def _is_told(answer: str, library: Library, present: Sequence[int], folded: str) -> bool:
+    """Whether an answer stands in the text, or the half of its words in one paragraph."""
+    words = stems(answer)
+    total = sum(map(library.weight, words))
+    return answer.casefold() in folded or any(
+        library.overlap(words, index) >= total / 2 > 0 for index in present
+    )
 
 
 def _answered(library: Library, present: Sequence[int], starts: Sequence[int]) -> list[Asked]:
