@@ -50,7 +50,9 @@ def models(
 def _strangers() -> list[Card]:
     """The cards of the models on disk that are not among the known ones."""
     kept = cache_folder() / "models"  # those of the hub lie there as OWNER/NAME
-    found = sorted(path.parent for part in ("*", "*/*") for path in kept.glob(f"{part}/config.json"))
+    found = sorted(
+        path.parent for part in ("[!.]*", "[!.]*/[!.]*") for path in kept.glob(f"{part}/config.json")
+    )
     return [read_card(folder) for folder in found if str(folder.relative_to(kept)) not in CARDS]
 
 
