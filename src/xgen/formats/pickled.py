@@ -3,7 +3,7 @@
 torch.save writes a zip archive since 1.6 (torch/serialization.py): `data.pkl` says which tensors there are,
 `data/0`, `data/1`, ... hold their numbers, not compressed. A pickle is a program, and Python's own reader
 calls whatever it names. Here its opcodes are followed by a machine that knows tables, tuples, numbers, texts
-and tensors, and four names of torch; nothing that a file names is ever looked up or called.
+and tensors, and six names; nothing that a file names is ever looked up or called.
 """
 
 import math
