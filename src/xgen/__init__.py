@@ -22,20 +22,24 @@ __version__ = "0.1.0"
 
 
 def load(
-    name_or_folder: str | Path, device: str = "auto", dtype: str = "auto", adapter: str | Path | None = None
+    name_or_folder: str | Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    adapter: str | Path | None = None,
+    cache: str = "auto",
 ) -> Reader:
     """Load a pulled model, by its name or from its folder, as a Reader.
 
     `device` is "auto", "cpu" or "cuda"; `dtype` is "auto" (what this machine computes fastest), "bf16",
-    "fp16", "fp32" or "int8" (8-bit weights); `adapter` is the folder of a LoRA adapter of that model, as xgen
-    or peft saves it.
-    Raises NotPulled if a known model is not on disk yet, BadModel if it is unknown or damaged, or the
-    adapter is another model's.
+    "fp16", "fp32" or "int8" (8-bit weights); `adapter` is the folder of a LoRA adapter of that model, as
+    xgen or peft saves it; `cache` is what is kept of a text while it is read, "auto", one of these types or
+    "int8". Raises NotPulled if a known model is not on disk yet, BadModel if it is unknown or damaged, or
+    the adapter is another model's, XgenError if the memory does not hold it.
     """
     from xgen.bundle import load as load_bundle
     from xgen.read.reader import Reader
 
-    return Reader(load_bundle(name_or_folder, device=device, dtype=dtype, adapter=adapter))
+    return Reader(load_bundle(name_or_folder, device=device, dtype=dtype, adapter=adapter, cache=cache))
 
 
 def open(path: str | Path, keep: bool = True) -> Document:

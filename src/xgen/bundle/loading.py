@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -10,20 +10,23 @@ import torch
 from xgen.bundle.finding import Found, end_ids, find
 from xgen.bundle.int8_copies import kept_int8_weights, weights_identity
 from xgen.cards import Card, allows, why
+from xgen.engine.cache import Cache, default_dtype
+from xgen.engine.free import NAMES, TYPES, require_cache, require_weights
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, XgenError
 from xgen.formats.folder import load_weights
 from xgen.model.attention import attend_for
 from xgen.model.int8 import FEW_ROWS, add_int8
+from xgen.model.memory import Setting
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
 from xgen.text.chat import ChatTemplate
 from xgen.text.tokenizer import Tokenizer
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 INT8 = "int8"
+DTYPES = {name: dtype for name, dtype in TYPES.items() if name != INT8}
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Bundle:
     `adapter` is the folder of the adapter that its weights are changed by, if there is one; the `card`
     is then the adapter's. The weights are 8 bits (model/int8.py) with `int8_only`, and `dtype` is that of
     the activations; else they are of `dtype`, and up to `int8_rows` tokens at once pass through copies of
-    8 bits.
+    8 bits. Keys and values are kept in `cache_dtype`, which may be int8.
 
     Hidden are the added tokens that do not end a reply and the rows that have no token.
     """
@@ -49,15 +52,28 @@ class Bundle:
     dtype: torch.dtype
     int8_rows: int
     int8_only: bool
+    cache_dtype: torch.dtype
     end_ids: frozenset[int]
     hidden_ids: frozenset[int]
 
     @cached_property
     def identity(self) -> str:
-        """Tells these weights in this type from all others, without reading them all."""
+        """Tells these weights in this type, with such a cache, from all others, without reading them all."""
         weights = weights_identity(self.folder, self.adapter)
-        kind = f"{self.dtype} {self.int8_rows} {self.int8_only} {self.shape} {weights}"
+        types = f"{self.dtype} {self.cache_dtype} {self.int8_rows} {self.int8_only}"
+        kind = f"{types} {self.shape} {weights}"
         return hashlib.sha256(kind.encode()).hexdigest()
+
+    @property
+    def setting(self) -> Setting:
+        """In what the model is held."""
+        weights = INT8 if self.int8_only else NAMES[self.dtype]
+        return Setting(weights, NAMES[self.cache_dtype], NAMES[self.dtype])
+
+    def empty_cache(self, capacity: int) -> Cache:
+        """Room for the keys and values of `capacity` tokens; XgenError if there is not so much memory."""
+        require_cache(self.shape, self.setting, capacity, self.device)
+        return Cache.empty(self.model, capacity, self.cache_dtype)
 
     @property
     def longest_draft(self) -> int:
@@ -66,7 +82,11 @@ class Bundle:
 
 
 def load(
-    name_or_folder: str | Path, device: str = "auto", dtype: str = "auto", adapter: str | Path | None = None
+    name_or_folder: str | Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    adapter: str | Path | None = None,
+    cache: str = "auto",
 ) -> Bundle:
     """Load a pulled model by name, or any Llama or Qwen2 folder, ready to generate.
 
@@ -75,15 +95,21 @@ def load(
     rows where they pay), "bf16", "fp16" or "fp32" (that and nothing else), or "int8" (8-bit weights alone,
     which take half the memory; activations in what the device computes fastest). Weights in the stored
     type stay mapped to the file on a CPU, 8-bit ones to their copy in the cache folder. `adapter` is a PEFT
-    folder, whose low-rank weights are added to the model's in fp32; a name of ADAPTED has its own. Raises
-    NotPulled for a known model that is not on disk, BadModel for an unknown or damaged one and for an
-    adapter of another, XgenError for a device or type that is not there.
+    folder, whose low-rank weights are added to the model's in fp32; a name of ADAPTED has its own. `cache`
+    is what keys and values are kept in: "auto" (fp32 on a CPU, the activations' type elsewhere), "fp32",
+    "bf16", "fp16" or "int8". Raises NotPulled for a known model that is not on disk, BadModel for an unknown
+    or damaged one and for an adapter of another, XgenError for a device or type that is not there and for
+    weights that the memory does not hold.
     """
     started = Clock.now()
     found = find(name_or_folder, adapter)
     folder, shape = found.folder, found.shape
     place = _device(device)
     choice = _choice(place, dtype)
+    cache_dtype = _cache_dtype(place, choice, cache)
+    weights = INT8 if choice.int8_only else NAMES[choice.dtype]
+    setting = Setting(weights, NAMES[cache_dtype], NAMES[choice.dtype])
+    require_weights(found.card.name, shape, setting, place)
     if (allowed := allows(found.card, "commercial")) is not True:
         isnt = "is not known to allow" if allowed is None else "does not allow"
         _say_once(f"{found.card.name} {isnt} commercial use: {why(found.card, 'commercial')}")
@@ -108,12 +134,13 @@ def load(
         dtype=choice.dtype,
         int8_rows=choice.int8_rows,
         int8_only=choice.int8_only,
+        cache_dtype=cache_dtype,
         end_ids=ends,
         hidden_ids=frozenset(nameless) - ends,
     )
 
 
-@cache
+@lru_cache
 def _say_once(text: str) -> None:
     note(text)
 
@@ -133,14 +160,20 @@ def _device(name: str) -> torch.device:
 
 
 def _choice(device: torch.device, dtype: str) -> Choice:
-    if dtype in DTYPES:
-        return Choice(DTYPES[dtype], 0, {})
+    if dtype not in ("auto", *TYPES):
+        raise XgenError(f"type {dtype!r}", "it is not known", "use auto, " + ", ".join(TYPES))
     if dtype not in ("auto", INT8):
-        raise XgenError(f"type {dtype!r}", "it is not known", "use " + ", ".join(("auto", INT8, *DTYPES)))
+        return Choice(TYPES[dtype], 0, {})
     choice = choice_for(device)
     if dtype == INT8:
         return replace(choice, int8_rows=FEW_ROWS if device.type == "cpu" else 0, int8_only=True)
     return choice
+
+
+def _cache_dtype(device: torch.device, choice: Choice, cache: str) -> torch.dtype:
+    if cache not in ("auto", *TYPES):
+        raise XgenError(f"cache {cache!r}", "it is not known", "use auto, " + ", ".join(TYPES))
+    return default_dtype(device, choice.dtype) if cache == "auto" else TYPES[cache]
 
 
 def _model(found: Found, device: torch.device, choice: Choice) -> Transformer:
@@ -158,7 +191,7 @@ def _model(found: Found, device: torch.device, choice: Choice) -> Transformer:
             int8 = kept_int8_weights(found, weights, device)
             int8 = {name: tensor.to(device) for name, tensor in int8.items()}
             add_int8(model, int8, choice.int8_rows, alone=choice.int8_only)
-    except torch.OutOfMemoryError as error:
+    except torch.OutOfMemoryError as error:  # what was free is no more
         n_bytes = found.shape.weight_bytes(1 if choice.int8_only else choice.dtype.itemsize)
         needed = f"{n_bytes / 1e6:,.0f} MB of weights do not fit on {device}"
         raise XgenError(str(found.folder), needed, "use a smaller model, or the CPU") from error

@@ -35,6 +35,13 @@ Dtype = Annotated[
         "half the memory, computing in that type.",
     ),
 ]
+Cache = Annotated[
+    Literal["auto", "bf16", "fp16", "fp32", "int8"],
+    typer.Option(
+        help="The type to hold what was read in; int8 takes a quarter of auto's memory on a CPU, half of it "
+        "on a GPU."
+    ),
+]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never touch the network; refuse if the model is not on disk.")
 ]

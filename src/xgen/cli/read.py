@@ -11,7 +11,7 @@ import xgen
 from xgen.cards import DEFAULT_TO_READ
 from xgen.cli.documents import open_named, warn_of_languages
 from xgen.cli.loading import require_model
-from xgen.cli.options import Adapter, Device, Dtype, Files, Json, Model, NoCache, Offline
+from xgen.cli.options import Adapter, Cache, Device, Dtype, Files, Json, Model, NoCache, Offline
 from xgen.cli.printing import print_text
 from xgen.errors import XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS
@@ -54,6 +54,7 @@ def read(
     no_cache: NoCache = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    cache: Cache = "auto",
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
@@ -67,7 +68,7 @@ def read(
     documents = open_named(files, keep=not no_cache)
     _, card = require_model(model, offline)
     warn_of_languages(documents, card)
-    reader = xgen.load(model, device=device, dtype=dtype, adapter=adapter)
+    reader = xgen.load(model, device=device, dtype=dtype, adapter=adapter, cache=cache)
     reading = reader.read(
         documents,
         questions=ask or (),

@@ -13,17 +13,17 @@ Buffers = list[tuple[Tensor, ...]]
 (model/keys_values.py)."""
 
 
-def default_dtype(model: Transformer) -> torch.dtype:
-    """What keys and values are kept in: fp32 on a CPU, where rows of 16 bits must be converted to be
-    multiplied, the activations' type elsewhere."""
-    return torch.float32 if model.device.type == "cpu" else model.dtype
+def default_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What keys and values are kept in where activations are of `dtype`: that, but fp32 on a CPU, where few
+    rows are multiplied in fp32."""
+    return torch.float32 if device.type == "cpu" else dtype
 
 
 def empty_buffers(
     model: Transformer, n_rows: int, capacity: int, dtype: torch.dtype | None = None
 ) -> Buffers:
     """Room for `capacity` tokens in each of `n_rows` rows, in `dtype` or the default one."""
-    shape, dtype = model.shape, dtype or default_dtype(model)
+    shape, dtype = model.shape, dtype or default_dtype(model.device, model.dtype)
     size = (n_rows, shape.n_kv_heads, capacity, shape.head_dim)
     sizes = [(size, dtype)] * 2 + [(size[:-1], torch.float32)] * (2 if dtype == torch.int8 else 0)
     return [

@@ -45,7 +45,24 @@ class Shape:
     @property
     def n_parameters(self) -> int:
         """Number of weights; a tied head counts once."""
-        return self._layer_matrices * self.n_layers + self._vectors + self._table * (1 + (not self.tied_head))
+        return self.n_matrix_weights + self.n_vector_weights
+
+    @property
+    def n_matrix_weights(self) -> int:
+        """Weights that stand in matrices, the embedding among them; a tied head counts once."""
+        return self._layer_matrices * self.n_layers + self._table * (1 + (not self.tied_head))
+
+    @property
+    def n_vector_weights(self) -> int:
+        """Weights of norms and biases."""
+        biases = self.head_dim * (self.n_heads + 2 * self.n_kv_heads) if self.qkv_bias else 0
+        return self.n_layers * (2 * self.d_model + biases) + self.d_model
+
+    @property
+    def n_matrix_rows(self) -> int:
+        """Rows of all matrices, which are their output channels or tokens."""
+        of_layer = self.head_dim * (self.n_heads + 2 * self.n_kv_heads) + 2 * self.d_model + 2 * self.d_ff
+        return self.n_layers * of_layer + self.vocab_size * (1 + (not self.tied_head))
 
     def flops_per_token(self, position: int = 0) -> int:
         """Floating-point operations of one token's forward pass at `position`, head included.
@@ -73,11 +90,6 @@ class Shape:
     def _layer_matrices(self) -> int:
         attention = 2 * self.d_model * self.head_dim * (self.n_heads + self.n_kv_heads)
         return attention + 3 * self.d_model * self.d_ff
-
-    @property
-    def _vectors(self) -> int:
-        biases = self.head_dim * (self.n_heads + 2 * self.n_kv_heads) if self.qkv_bias else 0
-        return self.n_layers * (2 * self.d_model + biases) + self.d_model
 
 
 SHAPES = {

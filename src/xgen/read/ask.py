@@ -178,7 +178,9 @@ class Asker:
                 for r in readings
             ]
             texts = [head + tail for head, tail in zip(heads, tails, strict=True)]
-            rows, logits_BV, logprobs = read_rows(model, texts, [len(t) for t in tails], BEAM_SLOTS)
+            rows, logits_BV, logprobs = read_rows(
+                model, texts, [len(t) for t in tails], BEAM_SLOTS, self.bundle.cache_dtype
+            )
         else:
             cache = self._read(self.sources.text[self.whole.start : self.whole.end])
             logits_V, logprobs_T = prefill_scored(model, cache, tails[0])
@@ -294,7 +296,7 @@ class Asker:
         """An empty cache for a document's ids and what is asked about it."""
         self._cached_text, self._document_ids = None, ids
         if self._cache is None or self._cache.capacity < len(ids) + SPARE_TOKENS:
-            self._cache = Cache.empty(self.bundle.model, len(ids) + SPARE_TOKENS)
+            self._cache = self.bundle.empty_cache(len(ids) + SPARE_TOKENS)
         self._cache.cut(0)
         return self._cache
 

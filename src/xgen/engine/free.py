@@ -1,0 +1,72 @@
+"""The memory that is free on a device, and the refusal of what does not fit before it is loaded."""
+
+from pathlib import Path
+
+import torch
+
+from xgen.errors import XgenError
+from xgen.model.memory import Needed, Setting, best_that_fits, longest, needed
+from xgen.model.shape import Shape
+
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "int8": torch.int8}
+"""By their names on the command line."""
+
+NAMES = {dtype: name for name, dtype in TYPES.items()}
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """What may be taken: on a GPU also what torch holds without use; None where the system does not tell."""
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
+def require_weights(name: str, shape: Shape, setting: Setting, device: torch.device) -> None:
+    """Raise XgenError if the weights do not fit on the device, with the largest setting that does.
+
+    What is needed is that of a single token. On a CPU weights of 16 bits are mapped from their file: those
+    that are larger than the memory could be read from the disk at each token, for which nobody waits.
+    """
+    free, least = free_bytes(device), needed(shape, setting, 1)
+    if free is None or least.total <= free:
+        return
+    best = best_that_fits(shape, setting.compute, free)
+    if best is None:
+        way_out = "nothing of this model fits, use a smaller one"
+    else:
+        named = f"--dtype {best[0].weights} --cache {best[0].cache}"
+        way_out = f"use {named}: {best[0]} fit up to {best[1]:,} tokens"
+    raise XgenError(name, f"{_sizes(setting, least)} and {_gb(free)} are free on {device}", way_out)
+
+
+def require_cache(shape: Shape, setting: Setting, n_tokens: int, device: torch.device) -> None:
+    """Raise XgenError if `n_tokens` have no room beside the loaded weights; it says how many have."""
+    free, wanted = free_bytes(device), needed(shape, setting, n_tokens)
+    if free is None or wanted.cache + wanted.working <= free:
+        return
+    kinds = [Setting(setting.weights, kind, setting.compute) for kind in (setting.cache, "int8")]
+    n_most, kind = max(
+        ((longest(shape, each, free + wanted.weights), each.cache) for each in kinds),
+        key=lambda pair: pair[0],
+    )
+    takes = f"{n_tokens:,} tokens take {_gb(wanted.cache)} and {_gb(wanted.working)} to be read"
+    raise XgenError(
+        f"{setting.cache} cache",
+        f"{takes}, and {_gb(free)} are free on {device}",
+        f"--cache {kind} fits up to {n_most:,} tokens" if n_most else "use a smaller model",
+    )
+
+
+def _sizes(setting: Setting, least: Needed) -> str:
+    return (
+        f"{setting.weights} weights take {_gb(least.weights)} and {_gb(least.total - least.weights)} to read"
+    )
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB"

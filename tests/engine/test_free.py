@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from xgen.bundle import load
+from xgen.engine import free
+from xgen.engine.free import free_bytes, require_cache, require_weights
+from xgen.errors import XgenError
+from xgen.model.memory import Setting
+from xgen.model.shape import SHAPES
+
+XGEN = SHAPES["xgen-7b"]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def gigabytes(monkeypatch: pytest.MonkeyPatch):
+    def have(n: float) -> None:
+        monkeypatch.setattr(free, "free_bytes", lambda device: None if n is None else int(n * 1e9))
+
+    return have
+
+
+def test_the_system_tells_what_is_free() -> None:
+    found = free_bytes(CPU)
+    if not Path("/proc/meminfo").exists():
+        assert found is None
+    else:
+        assert 1e7 < found < 1e14
+
+
+def test_weights_that_do_not_fit_are_refused_with_what_does(gigabytes) -> None:
+    setting = Setting("fp16", "fp16", "fp16")
+    gigabytes(15.6)
+    require_weights("xgen-7b", XGEN, setting, CPU)
+    gigabytes(13.5)
+    with pytest.raises(
+        XgenError, match=r"13\.8 GB.*use --dtype int8 --cache fp16: int8 weights with a fp16 "
+    ):
+        require_weights("xgen-7b", XGEN, setting, CPU)
+    gigabytes(8.5)
+    with pytest.raises(XgenError, match=r"int8 weights with an int8 cache fit up to [45],\d\d\d tokens"):
+        require_weights("xgen-7b", XGEN, setting, CPU)
+    gigabytes(5)
+    with pytest.raises(XgenError, match="nothing of this model fits"):
+        require_weights("xgen-7b", XGEN, setting, CPU)
+    gigabytes(None)
+    require_weights("xgen-7b", XGEN, setting, CPU)
+
+
+def test_a_cache_that_does_not_fit_is_refused_with_what_does(gigabytes) -> None:
+    setting = Setting("int8", "fp16", "fp16")
+    gigabytes(5)
+    require_cache(XGEN, setting, 8192, CPU)
+    gigabytes(3)
+    with pytest.raises(
+        XgenError, match=r"fp16 cache: 8,192 tokens take 4\.3 GB .*--cache int8 fits up to 8,192"
+    ):
+        require_cache(XGEN, setting, 8192, CPU)
+    gigabytes(0.1)
+    with pytest.raises(XgenError, match="use a smaller model"):
+        require_cache(XGEN, setting, 8192, CPU)
+
+
+def test_loading_and_reading_ask_before_they_take(tiny_folder: Path, gigabytes) -> None:
+    bundle = load(tiny_folder, device="cpu", dtype="fp32", cache="int8")
+    assert bundle.empty_cache(9).buffers[0][0].dtype == torch.int8
+    gigabytes(1e-4)
+    with pytest.raises(XgenError, match="are free on cpu"):
+        bundle.empty_cache(99)
+    with pytest.raises(XgenError, match="fp32 weights take"):
+        load(tiny_folder, device="cpu", dtype="fp32")
