@@ -19,10 +19,12 @@ from xgen.engine.generate import generate, prefill
 from xgen.engine.sample import greedy
 from xgen.errors import BadModel, XgenError
 from xgen.formats.adapter import save_adapter
-from xgen.formats.folder import load_weights, read_shape, save_weights
-from xgen.formats.gguf import QWEN2_PATTERNS, convert
-from xgen.formats.gguf_out import KINDS, pre_tokenizer_name
+from xgen.formats.folder import load_weights, read_shape, save_weights, write_config
+from xgen.formats.gguf import QWEN2_PATTERNS, convert, read_gguf_shape
+from xgen.formats.gguf_file import read_gguf
+from xgen.formats.gguf_out import KINDS, ROTARY_FACTORS, pre_tokenizer_name
 from xgen.model.lora import Adapter, new_adapter
+from xgen.model.shape import RopeScaling
 from xgen.read.prompt import DOCUMENT, FREE, QUESTION, SYSTEM
 from xgen.text.xgen_tokens import HEADER
 
@@ -167,6 +169,34 @@ def test_against_transformers_reading_the_gguf_file(model: Path, adapter: Path, 
     with torch.inference_mode():
         expected = ours.model.logits(ours.model(ids))
         torch.testing.assert_close(theirs(ids).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_linear_scaling_of_positions_comes_back(tiny_folder: Path, tmp_path: Path) -> None:
+    shape = dataclasses.replace(read_shape(tiny_folder / "config.json"), rope_scaling=RopeScaling(4.0))
+    write_config(tiny_folder, shape, eos_token_id=2)
+    export_gguf(tiny_folder, tmp_path / "out.gguf")
+    assert read_gguf_shape(read_gguf(tmp_path / "out.gguf")) == shape
+
+
+def test_against_transformers_llama_3s_scaling_is_a_tensor_of_factors(
+    tiny_folder: Path, make_gguf: Callable, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    scaling = RopeScaling(8.0, 1.0, 4.0, 64)
+    shape = dataclasses.replace(read_shape(tiny_folder / "config.json"), rope_scaling=scaling)
+    write_config(tiny_folder, shape, eos_token_id=2)
+    export_gguf(tiny_folder, tmp_path / "out.gguf")
+    (found,) = (t.data for t in GGUFReader(tmp_path / "out.gguf").tensors if t.name == ROTARY_FACTORS)
+    config = transformers.AutoConfig.from_pretrained(tiny_folder)
+    init = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS["llama3"]
+    plain = shape.rope_theta ** -(torch.arange(0, shape.head_dim, 2) / shape.head_dim)
+    expected = plain / init(config, torch.device("cpu"))[0]
+    assert expected.max() > 7.9
+    torch.testing.assert_close(torch.from_numpy(found), expected)
+    convert(make_gguf("qwen2"), tmp_path / "qwen")
+    write_config(tmp_path / "qwen", dataclasses.replace(shape, qkv_bias=True), eos_token_id=2)
+    with pytest.raises(BadModel, match="Llama 3's rotary scaling"):
+        export_gguf(tmp_path / "qwen", tmp_path / "qwen.gguf")
 
 
 def test_nothing_is_overwritten_and_nothing_stays_of_what_fails(tiny_folder: Path, tmp_path: Path) -> None:

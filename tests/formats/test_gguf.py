@@ -128,7 +128,7 @@ def test_against_transformers_the_folder(
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"values": {"llama.rope.scaling.type": "yarn"}}, r"llama\.rope\.scaling\.type"),
+        ({"values": {"llama.rope.scaling.type": "yarn"}}, r"rope\.scaling\.type"),
         ({"values": {"llama.expert_count": 8}}, r"llama\.expert_count"),
         ({"values": {"llama.attention.head_count": 0}}, "head_count"),
         ({"values": {"llama.attention.head_count_kv": 3}}, "3 key heads"),

@@ -18,7 +18,7 @@ from xgen.errors import BadModel
 from xgen.files import require_room, whole_folder
 from xgen.formats.folder import CHATML, parameter_shapes, write_config, write_json, write_weights
 from xgen.formats.gguf_file import GGUFFile, StoredTensor, read_gguf
-from xgen.model.shape import Shape
+from xgen.model.shape import RopeScaling, Shape
 
 TESTED_KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_1", "Q5_0", "Q4_K", "Q6_K")
 ENDS = ("<|im_end|>", "<|endoftext|>")
@@ -37,6 +37,7 @@ _KNOWN_KEYS = {
     *_WHOLE_NUMBERS,
     *("attention.head_count_kv", "attention.layer_norm_rms_epsilon", "attention.key_length"),
     *("attention.value_length", "rope.freq_base", "rope.dimension_count", "vocab_size"),
+    *("rope.scaling.type", "rope.scaling.factor"),
 }
 _OUTER_TENSORS = {
     "embedding.weight": "token_embd.weight",
@@ -110,7 +111,7 @@ def read_gguf_shape(source: GGUFFile) -> Shape:
         norm_eps=_number(source, own, "attention.layer_norm_rms_epsilon"),
         tied_head=_is_tied(source),
         qkv_bias=architecture == "qwen2",
-        rope_scaling=None,
+        rope_scaling=_rope_scaling(source, own),
     )
 
 
@@ -130,6 +131,15 @@ def _number(source: GGUFFile, own: dict[str, Any], key: str, default: float | No
     if not isinstance(value, float) or not 0 < value < float("inf"):
         raise _refuse(source, f"{key} is {value!r}, not a number above 0")
     return float(str(np.float32(value)))  # 1e-06 as it was meant, not 9.99999997e-07
+
+
+def _rope_scaling(source: GGUFFile, own: dict[str, Any]) -> RopeScaling | None:
+    kind = own.get("rope.scaling.type", "none")
+    if kind not in ("none", "linear"):
+        raise _refuse(source, f"rope.scaling.type = {kind!r} cannot be represented")
+    if kind == "none":
+        return None
+    return RopeScaling(_number(source, own, "rope.scaling.factor"))
 
 
 def _embedding(source: GGUFFile) -> StoredTensor:

@@ -5,7 +5,7 @@ Tensors are made and written one at a time, so no more than the largest is in me
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from xgen.formats.gguf import (
     stored_name,
 )
 from xgen.model.shape import Shape
+from xgen.model.transformer import frequencies
 
 KINDS = {
     "fp32": gguf.GGMLQuantizationType.F32,
@@ -38,6 +39,7 @@ _FILE_TYPES = {
     "fp16": gguf.LlamaFileType.MOSTLY_F16,
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
 }
+ROTARY_FACTORS = "rope_freqs.weight"
 _ROWS_AT_ONCE = 4096
 _MOST_ENDS = 3
 _WAY_OUT = "use the exported folder with a program that reads Hugging Face folders"
@@ -74,11 +76,14 @@ def write_gguf(
     `tensor_of` gives our parameters by name, one at a time, of any float type. Matrices become `kind` (one
     of KINDS), vectors fp32; a matrix whose rows are not whole blocks of q8_0 becomes fp16. The architecture
     is llama, or qwen2 for a model with biases. Raises BadModel for a tokenizer whose splitting llama.cpp has
-    no name for, for Llama 3's rotary scaling, and for weights that fp16 cannot hold.
+    no name for, for Llama 3's rotary scaling in qwen2, and for weights that fp16 cannot hold.
     """
     writer = gguf.GGUFWriter(path, "qwen2" if shape.qkv_bias else "llama")
     _add_facts(writer, shape, facts, kind)
     _add_tokens(writer, tokenizer, facts, shape.vocab_size)
+    factors = _rotary_factors(shape, facts.name)
+    if factors is not None:
+        writer.add_tensor(ROTARY_FACTORS, factors.numpy())
     sizes = parameter_shapes(shape)
     kinds = {name: _kind(size, KINDS[kind]) for name, size in sizes.items()}
     for name, size in sizes.items():
@@ -92,6 +97,8 @@ def write_gguf(
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
+        if factors is not None:
+            writer.write_tensor_data(factors.numpy())
         for name in sizes:
             tensor = tensor_of(name)
             if not shape.qkv_bias and name.endswith((".q.weight", ".k.weight")):
@@ -145,11 +152,18 @@ def _add_facts(writer: gguf.GGUFWriter, shape: Shape, facts: Facts, kind: str) -
     writer.add_rope_freq_base(shape.rope_theta)
     writer.add_rope_dimension_count(shape.head_dim)
     writer.add_vocab_size(shape.vocab_size)
-    if shape.rope_scaling is not None:
-        if shape.rope_scaling.original_window:
-            raise BadModel(facts.name, "its rotary scaling is Llama 3's, not written here", _WAY_OUT)
+    if shape.rope_scaling is not None and not shape.rope_scaling.original_window:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(shape.rope_scaling.factor)
+
+
+def _rotary_factors(shape: Shape, where: str) -> Tensor | None:
+    """What llama.cpp divides the frequencies by, [D / 2] fp32; only Llama 3's scaling needs it."""
+    if shape.rope_scaling is None or not shape.rope_scaling.original_window:
+        return None
+    if shape.qkv_bias:
+        raise BadModel(where, "llama.cpp has no place for Llama 3's rotary scaling in qwen2", _WAY_OUT)
+    return frequencies(replace(shape, rope_scaling=None)) / frequencies(shape)
 
 
 def _add_tokens(writer: gguf.GGUFWriter, tokenizer: dict[str, Any], facts: Facts, n_rows: int) -> None:

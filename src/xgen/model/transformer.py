@@ -175,13 +175,16 @@ def rotary(shape: Shape, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor,
 
     Positions [T] or [B, T] give [1, T, D] or [B, 1, T, D], the same for every head.
     """
-    half = torch.arange(0, shape.head_dim, 2, device=positions.device, dtype=torch.float32)
-    frequencies = 1.0 / shape.rope_theta ** (half / shape.head_dim)
-    if shape.rope_scaling is not None:
-        frequencies = _scaled(frequencies, shape.rope_scaling)
-    angles = positions[..., None, :, None].float() * frequencies
+    angles = positions[..., None, :, None].float() * frequencies(shape, positions.device)
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def frequencies(shape: Shape, device: torch.device | None = None) -> Tensor:
+    """How far each pair is turned from one position to the next: [D / 2] in radians, fp32."""
+    half = torch.arange(0, shape.head_dim, 2, device=device, dtype=torch.float32)
+    plain = 1.0 / shape.rope_theta ** (half / shape.head_dim)
+    return plain if shape.rope_scaling is None else _scaled(plain, shape.rope_scaling)
 
 
 def _scaled(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
