@@ -2,9 +2,9 @@
 
     python bench/importing.py --folder FOLDER --layers 6 --cap
 
-Three pickled fp32 shards with their index are made in FOLDER (6.5 GB for 6 layers, once), then imported as
-bf16 by the command in a process of its own. Reported: the kernel's high-water mark of that process (VmHWM,
-which counts mapped pages of the files as well) and of its own memory alone (RssAnon, looked at every 20 ms).
+Pickled fp32 shards with their index are made in FOLDER (6.5 GB for 6 layers, once), then imported as bf16
+by the command in a process of its own. Reported: the kernel's high-water mark of that process (VmHWM, which
+counts mapped pages of the files as well) and of its own memory alone (RssAnon, looked at every 20 ms).
 With --cap the process runs once more in a memory control group (version 1, needs root) that allows 2 GB and
 the largest tensor for everything, the page cache too. The last line printed is the result as JSON.
 """
@@ -32,21 +32,24 @@ from xgen.model.shape import SHAPES, Shape
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 GROUPS = Path("/sys/fs/cgroup/memory")
-N_SHARDS = 3
 ALLOWED_BYTES = 2_000_000_000
 
 
 def published(
-    folder: Path, shape: Shape, ranks: Path, numbers: Callable[[Sequence[int]], torch.Tensor] = torch.randn
+    folder: Path,
+    shape: Shape,
+    ranks: Path,
+    numbers: Callable[[Sequence[int]], torch.Tensor] = torch.randn,
+    n_shards: int = 3,
 ) -> None:
     """A folder as XGen-7B was published, but for its size and its numbers."""
     folder.mkdir(parents=True)
     names = list(parameter_shapes(shape))
-    share = -(-len(names) // N_SHARDS)
+    share = -(-len(names) // n_shards)
     weight_map: dict[str, str] = {}
     total = 0
-    for index in range(N_SHARDS):
-        file = f"pytorch_model-{index + 1:05}-of-{N_SHARDS:05}.bin"
+    for index in range(n_shards):
+        file = f"pytorch_model-{index + 1:05}-of-{n_shards:05}.bin"
         state = {}
         for name in names[index * share : (index + 1) * share]:
             state[foreign_name(name)] = numbers(parameter_shapes(shape)[name])
@@ -108,13 +111,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where the shards and the result may lie")
     parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--shards", type=int, default=3)
     parser.add_argument("--ranks", type=Path, default=ROOT / ".." / "shared" / "tokens" / "gpt2.tiktoken")
     parser.add_argument("--cap", action="store_true", help="once more in a memory control group")
     options = parser.parse_args()
     shape = replace(SHAPES["xgen-7b"], n_layers=options.layers)
-    source, target = options.folder / f"published-{options.layers}", options.folder / "imported"
+    source, target = (
+        options.folder / f"published-{options.layers}-{options.shards}",
+        options.folder / "imported",
+    )
     if not source.exists():
-        published(source, shape, options.ranks)
+        published(source, shape, options.ranks, n_shards=options.shards)
     largest = 4 * shape.vocab_size * shape.d_model
     words = [sys.executable, "-m", "xgen", "import", str(source), str(target)]
     runs = []
@@ -124,12 +131,13 @@ def main() -> None:
         print(json.dumps(runs[-1]))
     result = {
         "bench": "importing",
-        "command": f"python bench/importing.py --folder FOLDER --layers {options.layers}"
-        + " --cap" * options.cap,
+        "command": f"python bench/importing.py --folder FOLDER --layers {options.layers} "
+        f"--shards {options.shards}" + " --cap" * options.cap,
         "machine": machine(torch.device("cpu")),
         "commit": commit(ROOT),
         "date": now(),
         "layers": options.layers,
+        "shards": options.shards,
         "source_bytes": sum(path.stat().st_size for path in source.glob("*.bin")),
         "target_bytes": (target / "model.safetensors").stat().st_size,
         "largest_tensor_bytes": largest,

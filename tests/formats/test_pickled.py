@@ -293,6 +293,28 @@ def test_entries_that_share_bytes_are_refused(path: Path) -> None:
         read_pickled(path)
 
 
+@pytest.mark.parametrize("limit", [10, 0])
+def test_against_zipfile_64_bit_fields(path: Path, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in shards above 4 GB: sizes and places beyond 32 bits stand elsewhere, and so does the list."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", limit)
+    path.write_bytes(saved(listing(tensor()), NUMBERS))
+    assert b"PK\6\6" in path.read_bytes()
+    assert torch.equal(read_pickled(path)["w"].read(), torch.arange(6.0).view(2, 3))
+    path.write_bytes(path.read_bytes().replace(b"PK\6\6", b"PK\6\0"))
+    with pytest.raises(BadModel, match="does not name its list of entries"):
+        read_pickled(path)
+
+
+def test_a_size_beyond_the_file_is_refused(path: Path) -> None:
+    data = bytearray(GOOD)
+    for field in (20, 24):
+        struct.pack_into("<I", data, entry_at(GOOD, b"a/data/0") + field, 1 << 31)
+    path.write_bytes(data)
+    with pytest.raises(BadModel, match=r"claims 2,147,483,648 bytes"):
+        read_pickled(path)
+
+
 def test_names_that_stand_twice_are_refused(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")

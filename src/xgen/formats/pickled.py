@@ -6,6 +6,7 @@ calls whatever it names. Here its opcodes are followed by a machine that knows t
 and tensors, and six names; nothing that a file names is ever looked up or called.
 """
 
+import io
 import math
 import mmap
 import pickletools
@@ -167,17 +168,21 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        """The value that the pickle describes."""
-        for opcode, argument, place in pickletools.genops(self._pickle):
+        """The value that the pickle describes; ValueError where an opcode's argument is cut or malformed."""
+        file = io.BytesIO(self._pickle)
+        while code := file.read(1):
+            opcode = pickletools.code2op.get(code.decode("latin-1"))
+            if opcode is None:
+                raise ValueError(f"there is no opcode {code!r}")
             if opcode.name == "STOP":
-                if len(self._stack) != 1 or self._marks or place is None or place + 1 != len(self._pickle):
+                if len(self._stack) != 1 or self._marks or file.read(1):
                     raise _Fault("does not end where it says")
                 return self._stack[0]
             step = _STEPS.get(opcode.name)
-            if step is None:
+            if step is None:  # its argument is not even read
                 raise _Fault(f"asks for {opcode.name}, which no list of tensors needs")
-            step(self, argument)
-        raise _Fault("has no end")
+            step(self, opcode.arg.reader(file) if opcode.arg is not None else None)
+        raise ValueError("it has no end")
 
     def push(self, value: Any) -> None:
         """Put a value on the stack."""
