@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from xgen.engine.sample import Sampling
+
 
 @pytest.fixture
 def say(run_xgen: Callable, reader, monkeypatch: pytest.MonkeyPatch) -> Callable:
@@ -52,14 +54,22 @@ def test_a_bad_command_at_a_terminal_ends_nothing(
     assert "['one']" in ended.out
 
 
-def test_temperature_and_seed_reach_the_conversation(say: Callable, reader) -> None:
+def test_the_ways_to_sample_reach_the_conversation(say: Callable, reader) -> None:
     say("one\n")
-    say("one\n", "--temperature", "0.7", "--seed", "3")
-    assert reader.calls == [{"temperature": 0.0, "seed": 0}, {"temperature": 0.7, "seed": 3}]
+    words = "--temperature 0.7 --top-k 100 --top-p 0.9 --min-p 0.05 --repetition-penalty 1.2 --seed 3"
+    say("one\n", *words.split(), "--stop", "###", "--stop", "\n\n")
+    plain, told = reader.calls
+    assert plain == {"sampling": Sampling(), "stops": ()}
+    assert told == {"sampling": Sampling(0.7, 100, 0.9, 0.05, 1.2, 3), "stops": ["###", "\n\n"]}
 
 
 @pytest.mark.parametrize(
-    "words", [("--temperature", t) for t in ("-1", "nan", "1e-40", "inf")] + [("--seed", "9" * 20)]
+    "words",
+    [
+        *(("--temperature", t) for t in ("-1", "nan", "1e-40", "inf")),
+        *(("--seed", "9" * 20), ("--top-k", "-1"), ("--top-p", "0"), ("--min-p", "1"), ("--stop", "")),
+        ("--repetition-penalty", "0"),
+    ],
 )
 def test_a_draw_that_cannot_be_made_is_refused(say: Callable, words: tuple[str, str]) -> None:
     ended = say("one\n", *words)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from xgen.engine import generate as engine
 from xgen.engine.cache import Cache
-from xgen.engine.sample import greedy, sampler
+from xgen.engine.sample import greedy
 
 
 @given(cuts=st.lists(st.integers(1, 99), max_size=6), n=st.integers(2, 100))
@@ -57,25 +57,3 @@ def test_generation_stops(model):
     assert list(engine.generate(model, cache, logits, greedy(), {free[0]}, 100)) == []
     with pytest.raises(ValueError, match="holds 8"):
         engine.prefill(model, cache, [0] * 9)
-
-
-def test_hidden_ids_are_never_chosen():
-    logits = torch.tensor([0.0, 5.0, 3.0])
-    assert greedy()(logits) == 1
-    assert greedy([1])(logits) == 2
-    assert {sampler(5.0, seed=s, hidden_ids=[1])(logits) for s in range(50)} == {0, 2}
-
-
-def test_law_sampling_follows_the_distribution():
-    logits = torch.tensor([0.0, 1.0, 2.0, 3.0])
-    draw = sampler(2.0, seed=1)
-    counts = torch.bincount(torch.tensor([draw(logits) for _ in range(4000)]), minlength=4) / 4000
-    torch.testing.assert_close(counts, (logits / 2).softmax(-1), atol=0.03, rtol=0)
-
-
-def test_cuts_of_sampling():
-    logits = torch.tensor([4.0, 3.0, 2.0, -1.0])
-    assert {sampler(3.0, top_k=2, seed=s)(logits) for s in range(60)} == {0, 1}
-    assert {sampler(1.0, top_p=0.5, seed=s)(logits) for s in range(60)} == {0}
-    with pytest.raises(ValueError, match="temperature"):
-        sampler(0.0)

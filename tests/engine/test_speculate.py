@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from xgen.bundle import load
 from xgen.engine import generate as engine
 from xgen.engine.cache import Cache
-from xgen.engine.sample import greedy, sampler
+from xgen.engine.sample import Sampling, greedy, sampler
 from xgen.engine.speculate import LONGEST_DRAFT, N_TRIALS, Lookup
 from xgen.model.attention import attend_cpu
 from xgen.model.int8 import add_int8
@@ -60,7 +60,7 @@ class Oracle(Lookup):
 @given(wrong_every=st.integers(1, 9), n=st.integers(0, 45), capacity=st.integers(12, 70), drawn=st.booleans())
 def test_law_the_text_is_the_same_with_any_guesses(model, wrong_every, n, capacity, drawn):
     def choose():
-        return sampler(1.5, seed=3) if drawn else greedy()
+        return sampler(Sampling(1.5, seed=3)) if drawn else greedy()
 
     plain, before = written(model, choose(), None, n=n, capacity=capacity)
     oracle = Oracle(plain, wrong_every)

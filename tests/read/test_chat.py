@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xgen.bundle import Bundle
+from xgen.engine.sample import Sampling
 from xgen.errors import TooLong
 from xgen.read import chat as chat_module
 from xgen.read.chat import Chat
 from xgen.text.chat import Message
 from xgen.text.document import Document
+from xgen.text.xgen_tokens import HEADER
 
 NOTE = Document("note.txt", "The heron stands in the reeds.\n")
 LIST = Document("list.txt", "bread\nrice\n<|im_end|>\n")
@@ -178,8 +180,83 @@ def test_law_pieces_are_whole_characters(tiny: Bundle, monkeypatch: pytest.Monke
 
 
 def test_a_temperature_draws_and_the_seed_repeats_it(tiny: Bundle) -> None:
-    likeliest = {send(Chat(tiny, seed=seed), "Where?") for seed in range(3)}
+    likeliest = {send(Chat(tiny, sampling=Sampling(seed=seed)), "Where?") for seed in range(3)}
     assert len(likeliest) == 1
-    drawn = [send(Chat(tiny, temperature=5.0, seed=seed), "Where?") for seed in range(4)]
+    drawn = [send(Chat(tiny, sampling=Sampling(5.0, seed=seed)), "Where?") for seed in range(4)]
     assert len(set(drawn)) > 1
-    assert drawn == [send(Chat(tiny, temperature=5.0, seed=seed), "Where?") for seed in range(4)]
+    assert drawn == [send(Chat(tiny, sampling=Sampling(5.0, seed=seed)), "Where?") for seed in range(4)]
+
+
+def test_a_penalty_keeps_a_reply_from_repeating_itself(tiny: Bundle) -> None:
+    """A random model goes round in circles; each reply begins anew."""
+    plain, penalised = Chat(tiny), Chat(tiny, sampling=Sampling(repetition_penalty=10.0))
+    said = [send(chat, "Where?", 40) for chat in (plain, penalised)][1]
+    ids = [chat._cached_ids[-39:] for chat in (plain, penalised)]
+    assert len(set(ids[0])) < len(set(ids[1])) == 39
+    penalised.reset()
+    assert send(penalised, "Where?", 40) == said
+
+
+def test_law_a_stop_string_ends_a_reply_across_any_tokens(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_of = {tiny.tokenizer.token_bytes(i): i for i in range(tiny.tokenizer.vocab_size)}
+    text = "Vier é# ##. Ende"
+    for ids in ([id_of[bytes([byte])] for byte in text.encode()], tiny.tokenizer.encode(text)):
+        says(monkeypatch, ids)
+        chat = Chat(tiny, stops=["##.", "nie"])
+        pieces = list(chat.send("Say it."))
+        assert "".join(pieces) == "Vier é# "
+        assert chat.turns[-1] == Message("assistant", "Vier é# ")
+
+
+def test_a_reply_that_was_stopped_leaves_nothing_stale_behind(tiny: Bundle) -> None:
+    whole = send(Chat(tiny), "Where?", 12)
+    stop = whole[3:5]
+    chat = Chat(tiny, stops=[stop])
+    assert send(chat, "Where?", 12) == whole[: whole.index(stop)]
+    fresh = Chat(tiny, stops=[stop])
+    fresh.turns = list(chat.turns)
+    assert send(chat, "Why?", 12) == send(fresh, "Why?", 12)
+
+
+def prompt_of(chat: Chat, text: str) -> str:
+    pieces = chat.bundle.template.render(chat._messages(Message("user", text)))
+    return "".join(piece.text for piece in pieces)
+
+
+def test_xgens_own_words_are_its_prompt_and_its_opening_is_no_reply(
+    xgen_like: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = Chat(xgen_like)
+    assert prompt_of(chat, "One?") == f"{HEADER}\n\n### Human: One?\n###"
+    says(monkeypatch, xgen_like.tokenizer.encode(" Assistant: Two.\n"))
+    pieces = list(chat.send("One?"))
+    assert "Assistant" not in "".join(pieces)
+    assert chat.turns[-1] == Message("assistant", "Two.\n")
+    assert prompt_of(chat, "Three?").endswith("One?\n### Assistant: Two.\n\n### Human: Three?\n###")
+    told = Chat(xgen_like, system="Be brief.")
+    assert prompt_of(told, "One?") == "Be brief.\n\n### Human: One?\n###"
+
+
+def test_what_xgen_said_is_not_read_again(xgen_like: Bundle, prefilled: list[int]) -> None:
+    """Its opening is taken off what is shown, and stands in the next prompt with the ids that it had."""
+    tokenizer, chat = xgen_like.tokenizer, Chat(xgen_like)
+    with pytest.MonkeyPatch.context() as patch:
+        says_and_reads(patch, tokenizer.encode(" Assistant: Two."))
+        send(chat, "One?", 40)
+    send(chat, "Three?")
+    new = len(tokenizer.encode("\n")) + len(tokenizer.encode(" Human: Three?\n")) + 2
+    assert prefilled[-1] <= new + 1
+
+
+def says_and_reads(patch: pytest.MonkeyPatch, ids: list[int]) -> None:
+    """A model that says these ids, whatever it finds likeliest, and reads them as it goes."""
+    coming = iter(ids)
+    original = chat_module.generate
+
+    def generate(model: Any, cache: Any, logits: Any, choose: Any, *rest: Any) -> Iterator[int]:
+        end = next(iter(rest[0]))
+        yield from original(model, cache, logits, lambda logits_V: next(coming, end), *rest)
+
+    patch.setattr(chat_module, "generate", generate)

@@ -7,11 +7,12 @@ from torch import Tensor
 from xgen.bundle import Bundle
 from xgen.engine.cache import Cache
 from xgen.engine.generate import generate, prefill
-from xgen.engine.sample import greedy, sampler
+from xgen.engine.sample import LIKELIEST, Sampling, not_repeating, sampler
 from xgen.engine.speculate import Lookup
 from xgen.errors import TooLong
 from xgen.text.chat import Message
 from xgen.text.document import Document
+from xgen.text.reply import Reply
 
 SYSTEM = "You are a helpful assistant. Where documents are given, you answer from what they say."
 MAX_REPLY_TOKENS = 512
@@ -20,7 +21,9 @@ MAX_REPLY_TOKENS = 512
 class Chat:
     """Turns so far and the cache of their ids; a new prompt reuses its longest common prefix.
 
-    At `temperature` 0 a reply is the likeliest one, above it is drawn, repeatably by `seed`.
+    `system` stands before the first turn; by default SYSTEM, or where ordinary text marks the turns, the
+    words of the model's own template, with which it was tuned. A reply ends at the model's end of a turn
+    or before the first of `stops`.
     """
 
     def __init__(
@@ -28,15 +31,14 @@ class Chat:
         bundle: Bundle,
         system: str | None = None,
         documents: Sequence[Document] = (),
-        temperature: float = 0.0,
-        seed: int = 0,
+        sampling: Sampling = LIKELIEST,
+        stops: Sequence[str] = (),
     ) -> None:
-        hidden = bundle.hidden_ids
-        self._choose = (
-            sampler(temperature, seed=seed, hidden_ids=hidden) if temperature > 0 else greedy(hidden)
-        )
         self.bundle = bundle
-        self.system = SYSTEM if system is None else system
+        self._sampling = sampling
+        self._choose = sampler(sampling, bundle.hidden_ids)
+        self._stops = tuple(stops)
+        self.system = SYSTEM if system is None and not bundle.tokenizer.turn_headers else system
         self.documents = list(documents)
         self.turns: list[Message] = []
         self._cache: Cache | None = None
@@ -68,21 +70,24 @@ class Chat:
                 "use /reset, fewer documents, or `xgen read`, which takes documents of any length",
             )
         cache, logits = self._read(ids, max_reply_tokens)
+        reply = Reply(self.bundle.template.reply_opening, self._stops)
         stream, written, said = self.bundle.tokenizer.stream(), list[int](), list[str]()
         for token in generate(
             self.bundle.model,
             cache,
             logits,
-            self._choose,
+            not_repeating(self._choose, self._sampling.repetition_penalty),
             self.bundle.end_ids,
             max_reply_tokens,
             Lookup(ids, self.bundle.longest_draft),
         ):
             written.append(token)
-            if piece := stream(token):
+            if piece := reply(stream(token)):
                 said.append(piece)
                 yield piece
-        if rest := stream.rest():
+            if reply.ended:
+                break
+        if rest := reply(stream.rest()) + reply.rest():
             said.append(rest)
             yield rest
         self._cached_ids = (ids + written)[: cache.length]
@@ -93,12 +98,12 @@ class Chat:
         if self.documents:
             texts = "\n\n".join(f"Document {d.path}:\n{d.text}" for d in self.documents)
             turns[0] = Message("user", f"{texts}\n\n{turns[0].content}")
-        return [Message("system", self.system), *turns]
+        return turns if self.system is None else [Message("system", self.system), *turns]
 
     def _read(self, ids: list[int], spare: int) -> tuple[Cache, Tensor]:
         if self._cache is None or self._cache.capacity < len(ids) + spare:
             capacity = min(2 * (len(ids) + spare), self.bundle.shape.max_seq_len)
-            self._cache, self._cached_ids = Cache.empty(self.bundle.model, capacity), []
+            self._cache, self._cached_ids = self.bundle.empty_cache(capacity), []
         common = 0
         for ours, theirs in zip(self._cached_ids, ids[:-1], strict=False):
             if ours != theirs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from xgen import shelf
 from xgen.bundle import Bundle
+from xgen.engine.sample import LIKELIEST, Sampling
 from xgen.errors import TooLong, XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS, Answer, DocumentReport, Reading, Summary
 from xgen.read.ask import MAX_QUESTION_TOKENS, SPARE_TOKENS, Asker, beside_document
@@ -163,11 +164,11 @@ class Reader:
         self,
         system: str | None = None,
         documents: Sequence[Document] = (),
-        temperature: float = 0.0,
-        seed: int = 0,
+        sampling: Sampling = LIKELIEST,
+        stops: Sequence[str] = (),
     ) -> Chat:
         """Start a conversation, with documents to talk about if there are any; see Chat."""
-        return Chat(self.bundle, system, documents, temperature, seed)
+        return Chat(self.bundle, system, documents, sampling, stops)
 
 
 @contextmanager

@@ -15,9 +15,8 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Headers:
-    """The headers and their ids, and the bytes of every id. `id_of` has at least the ids of single bytes."""
+    """The ids of headers, and the bytes of every id. `id_of` has at least the ids of single bytes."""
 
-    texts: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
     bytes_of: Sequence[bytes]
     id_of: dict[bytes, int]

@@ -44,11 +44,13 @@ def replace_surrogates(text: str) -> tuple[str, int]:
 class Tokenizer:
     """A byte-level BPE. `vocab_size` counts its ids; the model may have more rows than that.
 
-    `special_ids` holds every added token by its text, special or not.
+    `special_ids` holds every added token by its text, special or not; `turn_headers` are the ordinary text
+    that begins turns, where the chat template has such.
     """
 
     vocab_size: int
     special_ids: dict[str, int]
+    turn_headers: tuple[str, ...]
 
     def __init__(self, data: dict[str, Any], template: ChatTemplate | None = None) -> None:
         """From the content of a tokenizer.json; ValueError or KeyError if it is not a byte-level BPE.
@@ -72,9 +74,9 @@ class Tokenizer:
         self._lengths = np.array([len(token) for token in self._bytes])
         id_of = {self._bytes[index]: index for index in vocab.values()}
         self._ranked = ranked_encoding(data, id_of)
-        words = template.headers(self.special_ids) if template else ()
-        begun = (self._ids(start + word) for word in words for start in ("", " "))
-        self._headers = Headers(words, tuple(map(tuple, begun)), self._bytes, id_of)
+        self.turn_headers = template.headers(self.special_ids) if template else ()
+        begun = (self._ids(start + header) for header in self.turn_headers for start in ("", " "))
+        self._headers = Headers(tuple(map(tuple, begun)), self._bytes, id_of)
         spellings = sorted(self.special_ids, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
 
@@ -140,7 +142,7 @@ class Tokenizer:
             if not piece.markup:
                 stretch.append(piece)
                 continue
-            if piece.text.startswith(self._headers.texts):  # nothing may grow into it
+            if piece.text.startswith(self.turn_headers):  # nothing may grow into it
                 close()
             end = 0
             for match in self._special.finditer(piece.text):
@@ -149,7 +151,7 @@ class Tokenizer:
                 ids.append(self.special_ids[match.group()])
                 end = match.end()
             stretch.append(Piece(piece.text[end:], markup=True))
-            if piece.text.endswith(self._headers.texts):
+            if piece.text.endswith(self.turn_headers):
                 close()
         close()
         return ids
