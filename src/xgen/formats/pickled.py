@@ -171,7 +171,7 @@ class _Machine:
         """The value that the pickle describes; ValueError where an opcode's argument is cut or malformed."""
         file = io.BytesIO(self._pickle)
         while code := file.read(1):
-            opcode = pickletools.code2op.get(code.decode("latin-1"))
+            opcode = _OPCODES.get(code)
             if opcode is None:
                 raise ValueError(f"there is no opcode {code!r}")
             if opcode.name == "STOP":
@@ -181,7 +181,7 @@ class _Machine:
             step = _STEPS.get(opcode.name)
             if step is None:  # its argument is not even read
                 raise _Fault(f"asks for {opcode.name}, which no list of tensors needs")
-            step(self, opcode.arg.reader(file) if opcode.arg is not None else None)
+            step(self, _argument(opcode, file))
         raise ValueError("it has no end")
 
     def push(self, value: Any) -> None:
@@ -289,6 +289,15 @@ class _Machine:
         self.push(table)
 
 
+def _argument(opcode: pickletools.OpcodeInfo, file: io.BytesIO) -> Any:
+    if opcode.name == "GLOBAL":  # pickletools would expand escapes in it, which Python's own reader does not
+        module, name = (file.readline() for _ in range(2))
+        if not name.endswith(b"\n"):
+            raise ValueError("it has no end")
+        return f"{module[:-1].decode()}.{name[:-1].decode()}"
+    return None if opcode.arg is None else opcode.arg.reader(file)
+
+
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 48:
         raise _Fault(f"has {_shown(value)!r} where a size stands")
@@ -300,6 +309,7 @@ def _shown(value: Any) -> str:
     return str(value)[:80] if isinstance(value, str | int) else type(value).__name__
 
 
+_OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 _Step = Callable[[_Machine, Any], None]
 _STEPS: dict[str, _Step] = {
     "PROTO": lambda machine, _: None,
@@ -315,7 +325,7 @@ _STEPS: dict[str, _Step] = {
     "TUPLE": lambda machine, _: machine.push(tuple(machine.since_mark())),
     "SETITEMS": lambda machine, _: machine.set_items(machine.since_mark()),
     "SETITEM": lambda machine, _: machine.set_items(list(reversed([machine.pop(), machine.pop()]))),
-    "GLOBAL": lambda machine, text: machine.name(text.replace(" ", ".", 1)),
+    "GLOBAL": _Machine.name,
     "STACK_GLOBAL": _Machine.stack_name,
     "MARK": _Machine.mark,
     "BINPERSID": _Machine.storage,
