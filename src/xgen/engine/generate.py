@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from xgen.engine.cache import Cache
+from xgen.engine.graphs import Decoder, decoder_for
+from xgen.engine.many_tokens import reader_for
+from xgen.engine.sample import Greedy
 from xgen.engine.speculate import Lookup
 from xgen.model.transformer import Transformer
 
@@ -27,9 +30,10 @@ def prefill(
         raise ValueError("nothing to read")
     if cache.length + len(ids) > cache.capacity:
         raise ValueError(f"{cache.length} + {len(ids)} tokens, but the cache holds {cache.capacity}")
-    device = model.device
+    if (reader := reader_for(model, cache)) is not None:
+        return reader.read(model, cache, ids, advance)
     for begin in range(0, len(ids), CHUNK):
-        chunk = torch.tensor([ids[begin : begin + CHUNK]], device=device)
+        chunk = torch.tensor([ids[begin : begin + CHUNK]], device=model.device)
         hidden = model(chunk, cache=cache.buffers, start=cache.length)
         cache.length += chunk.shape[1]
         advance(chunk.shape[1])
@@ -51,6 +55,11 @@ def generate(
     `lookup` over the prompt's ids its guesses are checked several at a time: each id is still the
     choice from the logits behind all ids before it. The cache holds what was yielded, up to its last id.
     """
+    if lookup is None and isinstance(choose, Greedy):
+        decoder = decoder_for(model, cache)
+        if decoder is not None and max_tokens > 0:
+            yield from _on_device(decoder, cache, logits, choose, end_ids, max_tokens)
+            return
     logits_NV, draft, base, n_written = logits[None], list[int](), cache.length, 0
     started = seconds = 0.0
     while n_written < max_tokens:
@@ -81,10 +90,30 @@ def generate(
         base = cache.length - len(draft)
 
 
+def _on_device(
+    decoder: Decoder, cache: Cache, logits: Tensor, choose: Greedy, end_ids: Set[int], max_tokens: int
+) -> Iterator[int]:
+    """What `generate` yields, chosen where it is computed: nothing waits for the host between two ids."""
+    first, base = choose(logits), cache.length
+    if first in end_ids:
+        return
+    yield first
+    n_most = min(max_tokens - 1, cache.capacity - base)
+    for i, token in enumerate(decoder.greedy(first, base, choose.hidden.tolist(), n_most)):
+        cache.length = base + i + 1  # the ids before this one
+        if token in end_ids:
+            return
+        yield token
+
+
 @torch.inference_mode()
 def _after_each(model: Transformer, cache: Cache, ids: Sequence[int]) -> Tensor:
     """Read `ids`; logits [n, V] of what follows each of them."""
-    device = model.device
-    hidden = model(torch.tensor([ids], device=device), cache=cache.buffers, start=cache.length)
+    decoder = decoder_for(model, cache) if len(ids) == 1 else None
+    if decoder is not None:
+        logits_NV = decoder.after(ids[0], cache.length)[None]
+    else:
+        hidden = model(torch.tensor([ids], device=model.device), cache=cache.buffers, start=cache.length)
+        logits_NV = model.logits(hidden[0])
     cache.length += len(ids)
-    return model.logits(hidden[0])
+    return logits_NV
