@@ -19,6 +19,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -280,10 +281,8 @@ def main() -> None:
 
         tokenizer = Tokenizer.from_folder(model_folder(args.model))
         (found,) = qs.load(args.texts)
-        _write(
-            args.out / "needles.jsonl",
-            needle_lines(found.paragraphs, lambda text: len(tokenizer.encode(text))),
-        )
+        count = cache(lambda text: len(tokenizer.encode(text)))
+        _write(args.out / "needles.jsonl", needle_lines(found.paragraphs, count))
 
 
 def _write(path: Path, lines: Iterator[dict[str, Any]]) -> None:

@@ -1,11 +1,17 @@
 """Facts told and asked: a second reader, made of the sentences' patterns, reads the documents and answers."""
 
+import os
 import re
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from xgen.data.made import facts
+from xgen.data.made import facts, papers
 from xgen.data.made.page import Page
 from xgen.data.made.texts import Filler
 from xgen.data.made.words import LANGUAGES, Words, words_of
@@ -142,3 +148,63 @@ def test_questions_in_another_language_have_the_documents_words(language: str, a
                 for answer in answers(words_of(asking), words_of(language), told, about, asked.question)
             }
             assert found == ({asked.answer.casefold()} if asked.answer else set()), asked
+
+
+def by_paper(words: Words, titles: Sequence[str], question: str) -> tuple[int, str]:
+    """Which document a question names, and what it asks of it."""
+    for form in words.paper["by"]:
+        pattern = (
+            re.escape(form).replace(r"\{paper\}", f"({one_of(titles)})").replace(r"\{question\}", "(.+)")
+        )
+        if match := re.fullmatch(pattern, question):
+            title, asked = sorted(match.groups(), key=lambda group: group not in titles)
+            return list(titles).index(title), asked
+    return -1, question
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_of_two_documents_the_one_that_is_named_answers(language: str) -> None:
+    words = words_of(language)
+    seen = Counter[str]()
+    for number, page in enumerate(papers.pages(language, Filler([]), 2, seed=6)):
+        cast = facts.drawn_cast(words, facts.random.Random(f"papers {language} {number} 6"))
+        about = {entity.name: entity.about for entity in cast.entities}
+        forms = [re.escape(form).replace(r"\{place\}", ".+") for form in words.paper["title"]]
+        titles = [line for line in page.text.split("\n\n") if any(re.fullmatch(f, line) for f in forms)]
+        assert len(titles) == 2
+        parts = [part.strip() for part in re.split(f"{one_of(titles)}\n\n", page.text)[1:]]
+        told = [read(words, replace(page, text=part), about) for part in parts]
+        for asked in page.questions:
+            index, question = by_paper(words, titles, asked.question)
+            if index < 0:
+                (name,) = (n for n in about if question in {f.format(name=n) for f in words.paper["which"]})
+                assert [name in part for part in parts] == [title == asked.answer for title in titles]
+                seen["which"] += 1
+                continue
+            found = answers(words, words, told[index], about, question)
+            expected = {asked.answer.casefold()} if asked.answer else set()
+            assert {answer.casefold() for answer in found} == expected, asked
+            other = answers(words, words, told[1 - index], about, question)
+            seen["absent" if not asked.answer else "contradicted" if other - found else "told"] += 1
+            assert asked.answer or other
+    assert seen["absent"]
+    assert seen["contradicted"]
+
+
+def test_the_order_of_sets_decides_nothing(tmp_path: Path) -> None:
+    """Another process, with another seed of Python's hashes, makes the same lines."""
+    code = (
+        "from xgen.data.made import facts, papers; from xgen.data.made.texts import Filler\n"
+        "for make in (facts.pages('de', 'en', Filler([]), 2, 3), papers.pages('it', Filler([]), 2, 3)):\n"
+        "    print(*(page.line() for page in make), sep='\\n')"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1

@@ -147,7 +147,7 @@ def tables(draw: st.DrawFn) -> Table:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(table=tables(), seed=st.integers(0, 99))
 def test_law_another_reader_finds_every_cell(name: str, table: Table, seed: int) -> None:
     block = LAYOUTS[name](table, random.Random(seed))

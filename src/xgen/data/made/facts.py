@@ -8,7 +8,7 @@ present: the one asked about stands in the document, and of its twin the fact is
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xgen.data.made.page import Asked, Block, Page, common_licence, filled, joined, slots
 from xgen.data.made.texts import Filler, drawn_length
@@ -29,7 +29,7 @@ _ASKED_ELSEWHERE = {"name", "year", "book", "prize"}  # slots that a question in
 _DAYS = [day for day in range(2, 29) if day not in (8, 11)]  # no first, eighth or eleventh: Italian elides
 
 
-@dataclass
+@dataclass(frozen=True)
 class Entity:
     """One that is told of: `facts` by name, with the values of their slots."""
 
@@ -48,28 +48,42 @@ def pages(language: str, asking: str, filler: Filler, n_pages: int, seed: int) -
 def _page(words: Words, asking: Words, filler: Filler, number: int, seed: int) -> Page:
     draw = random.Random(f"facts {words.language} {asking.language} {number} {seed}")
     entities = world(words, draw)
-    told = [block for entity in entities for block in _paragraphs(words, entity, draw)]
+    told = [block for entity in entities for block in paragraphs(words, entity, draw)]
     draw.shuffle(told)
     licences = {OWN_LICENCE}
     if filler and draw.random() < FILLED_SHARE:
         length = drawn_length(words.language, draw, CHARACTERS) - sum(len(block.text) for block in told)
         between, others = filler.draw(draw, length)
         licences |= others
-        told = _scattered(told, between, draw)
+        told = scattered(told, between, draw)
     page = joined(told)
     asked = _asked(words, asking, entities, page, draw)
     name = f"facts-{words.language}-{asking.language}-{number}"
     return Page(name, words.language, name, page.text, common_licence(licences), asked)
 
 
+@dataclass(frozen=True)
+class Cast:
+    """Who and what may be told of, with near twins, and the places there are."""
+
+    entities: tuple[Entity, ...]
+    people: tuple[str, ...]
+    places: tuple[str, ...]
+
+
 def world(words: Words, draw: random.Random) -> list[Entity]:
     """Entities with near twins and what is told of each."""
+    return tell(words, drawn_cast(words, draw), draw)
+
+
+def drawn_cast(words: Words, draw: random.Random) -> Cast:
+    """People of few families, firms of few names, an old bridge and a new, fairs of one place or kind."""
     names = words.names
     places = draw.sample(names["place"], len(names["place"]))
     families = draw.sample(names["family"], draw.randint(3, 6))
     given = draw.sample(names["given"], draw.randint(3, 6))
-    people = {f"{draw.choice(given)} {draw.choice(families)}" for _ in range(draw.randint(3, 9))}
-    entities = [Entity("person", name, name.rsplit(" ", 1)[1]) for name in sorted(people)]
+    people = sorted({f"{draw.choice(given)} {draw.choice(families)}" for _ in range(draw.randint(3, 9))})
+    entities = [Entity("person", name, name.rsplit(" ", 1)[1]) for name in people]
     trades = draw.sample(names["trade"], 3)
     firms = {
         names["firm"].format(family=draw.choice(families[:3]), trade=draw.choice(trades))
@@ -87,25 +101,34 @@ def world(words: Words, draw: random.Random) -> list[Entity]:
     ):
         some = draw.sample(found, min(len(found), draw.randint(0 if about != "firm" else 1, most)))
         entities += [Entity(about, name, words.short[about]) for name in some]
+    return Cast(tuple(entities), tuple(people), tuple(places))
+
+
+def tell(words: Words, cast: Cast, draw: random.Random) -> list[Entity]:
+    """The entities of a cast of whom something is told, each time something else."""
+    names = words.names
     unused = {kind: draw.sample(names[kind], len(names[kind])) for kind in ("prize", "book")}
-    offices = {office.format(place=place) for office in names["office"] for place in places[:3]}
+    offices = {office.format(place=place) for office in names["office"] for place in cast.places[:3]}
     unused["office"] = draw.sample(sorted(offices), len(offices))
-    for entity in entities:
+    told = []
+    for entity in cast.entities:
         possible = [fact for fact in words.facts if fact.about == entity.about]
         start = draw.randint(1790, 1960)
+        facts = {}
         for fact in draw.sample(possible, min(len(possible), draw.randint(1, 4))):
-            values = _values(words, fact, entity, sorted(people), places, unused, start, draw)
+            values = _values(words, fact, entity, cast, unused, start, draw)
             if values is not None:
-                entity.facts[fact.name] = values
-    return [entity for entity in entities if entity.facts]
+                facts[fact.name] = values
+        if facts:
+            told.append(replace(entity, facts=facts))
+    return told
 
 
 def _values(
     words: Words,
     fact: Fact,
     entity: Entity,
-    people: list[str],
-    places: list[str],
+    cast: Cast,
     unused: dict[str, list[str]],
     start: int,
     draw: random.Random,
@@ -114,7 +137,8 @@ def _values(
     values = {"name": entity.name, "short": entity.short}
     year = start if fact.name == "birth" else start + draw.randint(22, 40)
     last = start + draw.randint(45, 62)
-    for slot in set().union(*(slots(pattern) for pattern in (*fact.say, *fact.on))) - {"name", "short"}:
+    wanted = {slot for pattern in (*fact.say, *fact.on) for slot in slots(pattern)}
+    for slot in sorted(wanted - {"name", "short"}):
         match slot:
             case "year":
                 values[slot] = str(year)
@@ -123,9 +147,9 @@ def _values(
             case "date":
                 values[slot] = words.date(last, draw.randint(1, 12), draw.choice(_DAYS))
             case "person":
-                values[slot] = draw.choice(people)
+                values[slot] = draw.choice(cast.people)
             case "place":
-                values[slot] = draw.choice([place for place in places if place not in entity.name])
+                values[slot] = draw.choice([place for place in cast.places if place not in entity.name])
             case "metres" | "price" | "money" | "people":
                 values[slot] = _amount(words, slot, draw)
             case "time":
@@ -146,7 +170,7 @@ def _amount(words: Words, slot: str, draw: random.Random) -> str:
     return words.form(slot, words.number(100 * hundreds + ending))
 
 
-def _paragraphs(words: Words, entity: Entity, draw: random.Random) -> list[Block]:
+def paragraphs(words: Words, entity: Entity, draw: random.Random) -> list[Block]:
     """What is told of an entity, in one paragraph or several; each first sentence names it."""
     facts = [fact for fact in words.facts if fact.about == entity.about and fact.name in entity.facts]
     draw.shuffle(facts)
@@ -161,7 +185,7 @@ def _paragraphs(words: Words, entity: Entity, draw: random.Random) -> list[Block
     return [joined(sentences, gap=" ") for sentences in paragraphs]
 
 
-def _scattered(told: list[Block], between: list[Block], draw: random.Random) -> list[Block]:
+def scattered(told: list[Block], between: list[Block], draw: random.Random) -> list[Block]:
     """The told blocks at random places among the others, both in their order."""
     flags = [True] * len(told) + [False] * len(between)
     draw.shuffle(flags)
@@ -179,7 +203,7 @@ def _asked(
     for entity in entities:
         for fact in (fact for fact in asking.facts if fact.about == entity.about):
             if fact.name in entity.facts:
-                answered += _told(fact, entity, words is not asking, page, draw)
+                answered += questions_of(fact, entity, words is not asking, page, draw)
             elif (entity.about, fact.name) in told and not _implied(entity, fact):
                 slot = draw.choice([slot for slot in fact.ask if slot != "name"])
                 open_asks = [ask for ask in fact.ask[slot] if slots(ask) == {"name"}]
@@ -208,7 +232,9 @@ def _asked(
     return tuple(asked)
 
 
-def _told(fact: Fact, entity: Entity, elsewhere: bool, page: Block, draw: random.Random) -> list[Asked]:
+def questions_of(
+    fact: Fact, entity: Entity, elsewhere: bool, page: Block, draw: random.Random
+) -> list[Asked]:
     """A question for each slot of a fact; `elsewhere`: in another language than the document's."""
     asked = []
     values = entity.facts[fact.name]

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xgen.data.made import facts, licences, lists, siblings, spans
+from xgen.data.made import facts, licences, lists, papers, siblings, spans
 from xgen.data.made.page import Page
 from xgen.data.made.texts import Filler, Text
 from xgen.data.made.words import ASKING, LANGUAGES
 from xgen.files import write_whole
 
-KINDS = ("facts", "foreign", "licences", "lists", "siblings", "spans")
-"""`foreign` are facts told in one language and asked about in another."""
+KINDS = ("facts", "foreign", "licences", "lists", "papers", "siblings", "spans")
+"""`foreign` are facts told in one language and asked about in another, `papers` those of two documents."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Written:
 
 def languages_of(kind: str) -> tuple[str, ...]:
     """The languages that a kind can be made in; none: any that has questions of people's."""
-    return {"facts": LANGUAGES, "foreign": LANGUAGES, "licences": ("en",), "siblings": ()}.get(kind, ASKING)
+    if kind in ("facts", "foreign", "papers"):
+        return LANGUAGES
+    return {"licences": ("en",), "siblings": ()}.get(kind, ASKING)
 
 
 def pages_of(kind: str, language: str, texts: Sequence[Text], n_pages: int, seed: int) -> Iterator[Page]:
@@ -50,6 +52,8 @@ def pages_of(kind: str, language: str, texts: Sequence[Text], n_pages: int, seed
             yield from licences.pages(filler, n_pages, seed)
         case "lists":
             yield from lists.pages(language, filler, n_pages, seed)
+        case "papers":
+            yield from papers.pages(language, filler, n_pages, seed)
         case "siblings":
             yield from siblings.pages(language, texts, n_pages, seed)
         case "spans":

@@ -9,7 +9,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -60,14 +60,18 @@ class Library:
         n = len(self._held_by.get(stem, ()))
         return math.log(len(self.texts) / n) if n else 0.0
 
+    def weigh(self, stems: Iterable[str]) -> float:
+        """The weights of stems in all, the same in whatever order they come."""
+        return math.fsum(map(self.weight, stems))
+
     def overlap(self, asked: set[str], index: int) -> float:
         """What a question's stems and a text have in common, rare ones counting most."""
-        return sum(self.weight(stem) for stem in asked & self.stems[index])
+        return self.weigh(asked & self.stems[index])
 
     def nearest(self, asked: set[str], n: int) -> list[int]:
         """The `n` texts that share most with a question, the best first."""
         score: Counter[int] = Counter()
-        for stem in asked:
+        for stem in sorted(asked):
             if (weight := self.weight(stem)) > 1.5:
                 for index in self._held_by[stem]:
                     score[index] += weight  # type: ignore[assignment]
@@ -152,7 +156,7 @@ def _absent(library: Library, gone: Collection[int], present: Sequence[int], who
     for index in sorted(gone):
         for question in spans(library.texts[index]):
             words = stems(question["question"])
-            total = sum(map(library.weight, words))
+            total = library.weigh(words)
             shared = max(library.overlap(words, other) for other in present)
             is_told = any(_is_told(str(a["text"]), library, present, folded) for a in question["answers"])
             is_near = total >= TELLING and shared >= LOOKS_PRESENT * total
@@ -164,7 +168,7 @@ def _absent(library: Library, gone: Collection[int], present: Sequence[int], who
 def _is_told(answer: str, library: Library, present: Sequence[int], folded: str) -> bool:
     """Whether an answer stands in the text, or the half of its words in one paragraph."""
     words = stems(answer)
-    total = sum(map(library.weight, words))
+    total = library.weigh(words)
     return answer.casefold() in folded or any(
         library.overlap(words, index) >= total / 2 > 0 for index in present
     )

@@ -55,6 +55,7 @@ class Words:
     language: str
     names: dict[str, Any]
     short: dict[str, str]
+    paper: dict[str, list[str]]
     forms: dict[str, Any]
     facts: tuple[Fact, ...]
     hops: tuple[Hop, ...]
@@ -91,7 +92,7 @@ def words_of(language: str) -> Words:
         for f in table["fact"]
     )
     hops = tuple(Hop(h["through"][0], h["through"][2], _questions(h["ask"])) for h in table["hop"])
-    return Words(language, table["names"], table["short"], table["forms"], facts, hops)
+    return Words(language, table["names"], table["short"], table["paper"], table["forms"], facts, hops)
 
 
 @cache
