@@ -5,20 +5,23 @@ PYTHON (it needs llama-cpp-python and numpy), turns texts into ids, and writes g
 ids that it made itself of the prompt's text. Ours does the same from the model as it is loaded, in fp32.
 Texts: those of tests/golden, the pages of docs/, random ones of all planes of Unicode. Prompts: a passage of
 docs/ and a question about it. `--xgen RANKS VECTORS` (a gpt2.tiktoken, a JSON list of {"text", "ids"}) asks
-llama.cpp for XGen's ids too, of a small model with XGen's tokenizer. The last line is JSON.
+llama.cpp for XGen's ids too, of a small model with XGen's tokenizer; `--shapes` for the logits of random
+weights in every form that is exported. The last line is JSON.
 """
 
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-N_RANDOM, N_PROMPTS, NEW_TOKENS = 300, 50, 32
+N_RANDOM, N_PROMPTS, NEW_TOKENS, N_COMPARED = 300, 50, 32, 40
 QUESTIONS = (
     "What is this passage about?",
     "Which number stands in it?",
@@ -57,6 +60,10 @@ def peer(path: str) -> None:
             margins.append(float(best - second))
             model.eval([token])
         found["replies"].append({"prompt_ids": ids, "ids": reply, "margins": margins})
+    if asked.get("ids"):
+        model.reset()
+        model.eval(asked["ids"])
+        found["logits"] = model.scores[model.n_tokens - N_COMPARED : model.n_tokens].tolist()
     json.dump(found, sys.stdout)
 
 
@@ -177,6 +184,49 @@ def xgen_ids(python: str, ranks: Path, vectors: Path) -> dict[str, Any]:
     return {"model": "XGen's tokenizer", "vectors": len(cases), "vectors_with_equal_ids": equal}
 
 
+def random_shapes(python: str) -> dict[str, Any]:
+    """The largest difference of logits far into a text, by form, beside their standard deviation."""
+    import torch
+
+    from xgen.bundle import load, pull
+    from xgen.bundle.exporting import export_gguf
+    from xgen.formats.folder import parameter_shapes, save_weights, write_config
+    from xgen.model.shape import RopeScaling, Shape
+
+    plain = Shape(3, 128, 256, 4, 2, 32, 16_384, 2048, tied_head=True)
+    forms = {
+        "llama": plain,
+        "llama, own head": replace(plain, tied_head=False),
+        "llama, linear scaling": replace(plain, rope_scaling=RopeScaling(4.0)),
+        "llama, Llama 3's scaling": replace(plain, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 256)),
+        "qwen2": replace(plain, qkv_bias=True),
+        "qwen2, linear scaling": replace(plain, qkv_bias=True, rope_scaling=RopeScaling(4.0)),
+    }
+    draw = torch.Generator().manual_seed(1)
+    ids = torch.randint(3, plain.vocab_size, (1, 700), generator=draw)
+    found: dict[str, Any] = {}
+    for form, shape in forms.items():
+        with tempfile.TemporaryDirectory() as draft:
+            folder = Path(draft) / "random"
+            folder.mkdir()
+            for name in ("tokenizer.json", "tokenizer_config.json"):
+                shutil.copy(pull("nano", quiet=True) / name, folder / name)
+            weights = {
+                name: torch.randn(size, generator=draw) * 0.15 + name.endswith("norm.weight")
+                for name, size in parameter_shapes(shape).items()
+            }
+            save_weights(folder, shape, weights, torch.float32)
+            write_config(folder, shape, eos_token_id=2)
+            export_gguf(folder, Path(draft) / "random.gguf", "fp32")
+            asked = {"texts": [], "prompts": [], "new_tokens": 0, "special": False, "ids": ids[0].tolist()}
+            theirs = torch.tensor(_asked(python, Path(draft) / "random.gguf", asked)["logits"])
+            model = load(folder, device="cpu", dtype="fp32").model
+            with torch.inference_mode():
+                ours = model.logits(model(ids)[0, -N_COMPARED:])
+        found[form] = {"difference": float((ours - theirs).abs().max()), "deviation": float(ours.std())}
+    return {"model": "random weights", "forms": found}
+
+
 def _first_difference(one: list[int], other: list[int]) -> int:
     return next(
         (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
@@ -188,6 +238,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--peer", metavar="PYTHON")
     parser.add_argument("--xgen", nargs=2, type=Path, metavar=("RANKS", "VECTORS"))
+    parser.add_argument("--shapes", action="store_true")
     parser.add_argument("--as-peer", metavar="GGUF")
     options = parser.parse_args()
     if options.as_peer:
@@ -196,6 +247,8 @@ def main() -> None:
     found = [compared(name, options.peer) for name in options.models]
     if options.xgen:
         found.append(xgen_ids(options.peer, *options.xgen))
+    if options.shapes:
+        found.append(random_shapes(options.peer))
     print(json.dumps(found, ensure_ascii=False))
 
 

@@ -192,7 +192,7 @@ def test_against_transformers_llama_3s_scaling_is_a_tensor_of_factors(
     plain = shape.rope_theta ** -(torch.arange(0, shape.head_dim, 2) / shape.head_dim)
     expected = plain / init(config, torch.device("cpu"))[0]
     assert expected.max() > 7.9
-    torch.testing.assert_close(torch.from_numpy(found), expected)
+    torch.testing.assert_close(torch.tensor(found), expected)
     convert(make_gguf("qwen2"), tmp_path / "qwen")
     write_config(tmp_path / "qwen", dataclasses.replace(shape, qkv_bias=True), eos_token_id=2)
     with pytest.raises(BadModel, match="Llama 3's rotary scaling"):
