@@ -249,7 +249,12 @@ def main() -> None:
         found.append(xgen_ids(options.peer, *options.xgen))
     if options.shapes:
         found.append(random_shapes(options.peer))
-    print(json.dumps(found, ensure_ascii=False))
+    import torch
+    from machine import commit, machine, now
+
+    head = {"date": now(), "commit": commit(ROOT)}
+    told = {**head, "machine": machine(torch.device("cpu")), "results": found}
+    print(json.dumps(told, ensure_ascii=False))
 
 
 if __name__ == "__main__":
