@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import licence_tables
+import made
 import needles
 import questions as qs
 from baseline import best_sentences
@@ -158,8 +159,10 @@ def needle_row(pool: Sequence[qs.Paragraph], length: str, count: qs.CountTokens)
     return [Row("needles", f"needle{length}", cases, needle_hit)]
 
 
-def licence_row() -> Row:
-    tables = {table.id: table for table in licence_tables.tables()}
+def licence_row(file: Path | None = None) -> Row:
+    """Those of licence_tables.py, or those of a file that made.py wrote."""
+    found = made.read_tables(file) if file else licence_tables.tables()
+    tables = {table.id: table for table in found}
     cases = [
         qs.Case("en", t.text, (qs.Asked(qs.Question(t.id, t.question, ()), t.id, None),))
         for t in tables.values()
@@ -297,6 +300,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--lang", help="of --dev, only these languages, with commas")
     parser.add_argument("--model", default="qwen-0.5b", metavar="NAME_OR_FOLDER")
     parser.add_argument("--adapter", metavar="FOLDER", help="a LoRA adapter of that model")
+    parser.add_argument("--tables", type=Path, metavar="FILE", help="of made.py, for the row licences")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"with commas, of {', '.join(ROWS)}")
@@ -339,6 +343,8 @@ def main(arguments: Sequence[str]) -> None:
     rows, notes = all_rows(
         sets, options.rows, options.limit, cache(lambda text: len(reader.bundle.tokenizer.encode(text)))
     )
+    if options.tables:
+        rows = [licence_row(options.tables) if row.name == "licences" else row for row in rows]
     if options.part:
         rows = [replace(row, cases=row.cases[options.part]) for row in rows]
         rows = [row for row in rows if row.cases]
