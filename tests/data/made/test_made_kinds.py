@@ -71,7 +71,7 @@ def every_page() -> list[Page]:
         *licences.pages(filler, 12, 1),
         *spans.pages("en", texts(), 6, 1),
         *siblings.pages("en", asked_texts(), 12, 1),
-        *kinds.pages_of("foreign", "en", texts(), 7, 1),
+        *kinds.pages_of("foreign", "en", {"en": texts()}, 7, 1),
     ]
 
 
@@ -219,7 +219,15 @@ def test_what_a_sibling_lacks_is_nowhere_in_its_text_and_what_it_has_is_in_one_p
 def test_all_languages_have_all_words() -> None:
     for language in ASKING:
         asks = asks_of(language)
-        assert set(asks) - {"next"} == {"value", "cell", "row", "gap", "under", "begins", "heads"}
+        assert set(asks) - {"next", "described", "what", "is"} == {
+            "value",
+            "cell",
+            "row",
+            "gap",
+            "under",
+            "begins",
+            "heads",
+        }
         assert len(asks["heads"]) == 1 + len(lists.VALUES)
     assert set(LANGUAGES) <= set(ASKING)
 
@@ -284,3 +292,46 @@ def test_what_is_wrong_with_a_recipe_is_one_sentence(
 def test_the_shipped_recipe_can_be_read() -> None:
     made = load_made_recipe(Path(__file__).parents[3] / "recipes" / "made.toml")
     assert set(made.pages) == set(kinds.KINDS)
+
+
+def descriptions() -> list[Text]:
+    """Descriptions of 480 programs, each in German and in English, that share words by fours."""
+    draw = random.Random("descriptions")
+    found = []
+    for n in range(480):
+        name = "".join(draw.choices("bdfgklm", k=7)).capitalize()
+        own = ["".join(draw.choices("rstvnpw", k=6)) for _ in range(4)]
+        common = " ".join(f"{word}{n % 120}" for word in ("werk", "zeug", "ding", "amt"))
+        for language, verb in (("de", "ist ein"), ("en", "is a")):
+            body = (
+                f"{name} {verb} {common} {own[1]}{language}, {own[0]}{language} {own[2]}{language} {own[3]}."
+            )
+            synopsis = f"{own[3]}{own[2]}{language} {own[2]}{language} {common} {own[1]}{language}"
+            title = f"main:{language}:{name.casefold()}"
+            found.append(Text(f"descriptions/{title}", language, title, f"{synopsis}\n\n{body}", "DFSG"))
+    return found
+
+
+def test_a_program_is_asked_for_by_its_own_line_and_that_line_is_not_in_the_text() -> None:
+    texts = descriptions()
+    every = {language: [t for t in texts if t.language == language] for language in ("de", "en")}
+    lines = {t.text.split("\n\n")[0]: t for t in texts}
+    seen = Counter[str]()
+    for page in kinds.pages_of("named", "de", every, 12, 1):
+        paragraphs = page.text.split("\n\n")
+        for asked in page.questions:
+            meant = next((t for line, t in lines.items() if line in asked.question), None)
+            if meant is None:  # what is it?
+                name = next(p.split()[0] for p in paragraphs if p.split()[0] in asked.question)
+                (own,) = (p for p in paragraphs if p.startswith(f"{name} "))
+                assert own.startswith(f"{name} ist {asked.answer},")
+                seen["what"] += 1
+                continue
+            assert meant.text.split("\n\n")[0] not in page.text
+            name = meant.title.rpartition(":")[2]
+            german = next(t for t in every["de"] if t.title.endswith(f":{name}"))
+            is_there = german.text.split("\n\n")[1] in paragraphs
+            assert is_there == bool(asked.answer)
+            assert not asked.answer or asked.answer.casefold() == name
+            seen[meant.language if asked.answer else "absent"] += 1
+    assert min(seen[kind] for kind in ("what", "de", "en", "absent")) > 3, seen

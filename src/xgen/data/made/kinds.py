@@ -1,17 +1,17 @@
 """The kinds of made questions, and their files: OUT/KIND-LANGUAGE.jsonl.gz, each by itself to be weighed."""
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xgen.data.made import facts, licences, lists, papers, siblings, spans
+from xgen.data.made import facts, licences, lists, named, papers, siblings, spans
 from xgen.data.made.page import Page
 from xgen.data.made.texts import Filler, Text
 from xgen.data.made.words import ASKING, LANGUAGES
 from xgen.files import write_whole
 
-KINDS = ("facts", "foreign", "licences", "lists", "papers", "siblings", "spans")
+KINDS = ("facts", "foreign", "licences", "lists", "named", "papers", "siblings", "spans")
 """`foreign` are facts told in one language and asked about in another, `papers` those of two documents."""
 
 
@@ -32,11 +32,16 @@ def languages_of(kind: str) -> tuple[str, ...]:
     """The languages that a kind can be made in; none: any that has questions of people's."""
     if kind in ("facts", "foreign", "papers"):
         return LANGUAGES
+    if kind == "named":
+        return named.languages()
     return {"licences": ("en",), "siblings": ()}.get(kind, ASKING)
 
 
-def pages_of(kind: str, language: str, texts: Sequence[Text], n_pages: int, seed: int) -> Iterator[Page]:
-    """Pages of a kind in a language, at most `n_pages`; `texts` are of that language."""
+def pages_of(
+    kind: str, language: str, every: Mapping[str, Sequence[Text]], n_pages: int, seed: int
+) -> Iterator[Page]:
+    """Pages of a kind in a language, at most `n_pages`, of the texts of `every` language."""
+    texts = every.get(language, ())
     filler = Filler(texts)
     match kind:
         case "facts":
@@ -52,6 +57,8 @@ def pages_of(kind: str, language: str, texts: Sequence[Text], n_pages: int, seed
             yield from licences.pages(filler, n_pages, seed)
         case "lists":
             yield from lists.pages(language, filler, n_pages, seed)
+        case "named":
+            yield from named.pages(language, texts, every.get("en", ()), n_pages, seed)
         case "papers":
             yield from papers.pages(language, filler, n_pages, seed)
         case "siblings":
@@ -63,7 +70,7 @@ def pages_of(kind: str, language: str, texts: Sequence[Text], n_pages: int, seed
 
 
 def write_kind(
-    kind: str, language: str, texts: Sequence[Text], n_pages: int, seed: int, folder: Path
+    kind: str, language: str, every: Mapping[str, Sequence[Text]], n_pages: int, seed: int, folder: Path
 ) -> Written | None:
     """Write the pages of a kind and a language, whole or not at all; None where there are none.
 
@@ -72,7 +79,7 @@ def write_kind(
     path = folder / f"{kind}-{language}.jsonl.gz"
     n = n_questions = n_absent = n_characters = 0
     lines = []
-    for page in pages_of(kind, language, texts, n_pages, seed):
+    for page in pages_of(kind, language, every, n_pages, seed):
         if not page.questions:
             continue
         lines.append(page.line())

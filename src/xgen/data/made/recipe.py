@@ -62,7 +62,7 @@ def write_questions(path: Path, out: Path) -> Iterator[Written]:
     out.mkdir(parents=True, exist_ok=True)
     for kind, languages in recipe.pages.items():
         for language, n_pages in languages.items():
-            written = write_kind(kind, language, texts.get(language, []), n_pages, recipe.seed, out)
+            written = write_kind(kind, language, texts, n_pages, recipe.seed, out)
             if written is None and n_pages:
                 what = f"pages.{kind}.{language}: its texts give no such question"
                 raise BadRecipe(str(path), what, f"name texts in {language}, or take it out")

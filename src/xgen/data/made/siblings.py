@@ -111,11 +111,16 @@ def spans(text: Text) -> list[Mapping[str, Any]]:
     ]
 
 
+def _stems_of(question: Mapping[str, Any]) -> set[str]:
+    """Those of a question, or of `fits` in its place where its own words are of another language."""
+    return stems(question.get("fits", question["question"]))
+
+
 def _page(language: str, library: Library, missing: int, seed: int) -> Page | None:
     text = library.texts[missing]
     draw = random.Random(f"siblings {text.id} {seed}")
     kin = [index for index in library.kin.get(text.title, ()) if index != missing]
-    near = [i for asked in spans(text) for i in library.nearest(stems(asked["question"]), 6) if i != missing]
+    near = [i for asked in spans(text) for i in library.nearest(_stems_of(asked), 6) if i != missing]
     kin = list(dict.fromkeys(draw.sample(kin, min(len(kin), 14)) + near))
     told = [str(answer["text"]).casefold() for asked in spans(text)[:3] for answer in asked["answers"]]
     present = [i for i in kin if not any(answer in library.texts[i].text.casefold() for answer in told)]
@@ -155,7 +160,7 @@ def _absent(library: Library, gone: Collection[int], present: Sequence[int], who
     found: list[tuple[float, str]] = []
     for index in sorted(gone):
         for question in spans(library.texts[index]):
-            words = stems(question["question"])
+            words = _stems_of(question)
             total = library.weigh(words)
             shared = max(library.overlap(words, other) for other in present)
             is_told = any(_is_told(str(a["text"]), library, present, folded) for a in question["answers"])
@@ -179,7 +184,7 @@ def _answered(library: Library, present: Sequence[int], starts: Sequence[int]) -
     found = []
     for index, start in zip(present, starts, strict=True):
         for question in spans(library.texts[index]):
-            asked = stems(question["question"])
+            asked = _stems_of(question)
             own = library.overlap(asked, index)
             others = [library.overlap(asked, other) for other in present if other != index]
             if own >= TELLING and all(own > 1.25 * other for other in others):
