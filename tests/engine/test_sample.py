@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xgen.engine import sample
 from xgen.engine.sample import Sampling, candidates, greedy, not_repeating, sampler
 from xgen.errors import XgenError
 
@@ -18,8 +19,17 @@ SAMPLINGS = st.builds(
 )
 
 
+@pytest.fixture(scope="module", params=[2, 1024])
+def sorted_at_first(request):
+    """How many ids are sorted before it is known whether they suffice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample, "MOSTLY_ENOUGH", request.param)
+        yield
+
+
+@pytest.mark.usefixtures("sorted_at_first")
 @given(logits=LOGITS, sampling=SAMPLINGS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_against_transformers_cuts_in_their_order(logits, sampling):
     transformers = pytest.importorskip("transformers")
     warpers = [transformers.TemperatureLogitsWarper(sampling.temperature)]

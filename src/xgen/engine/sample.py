@@ -61,6 +61,8 @@ class Sampling:
 
 
 LIKELIEST = Sampling()
+MOSTLY_ENOUGH = 1024
+"""So many of the likeliest ids are sorted at first: all of a large vocabulary take longer than a token."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,19 @@ def sampler(sampling: Sampling, hidden_ids: Collection[int] = ()) -> Choose:
 
 
 def candidates(logits_V: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """The ids [n] that may be drawn, likeliest first, and their probabilities (fp32, of sum 1)."""
+    """The ids [n] that may be drawn and their probabilities (fp32, of sum 1), in any order."""
     scaled = logits_V.float() / sampling.temperature
-    n_kept = min(sampling.top_k or len(scaled), len(scaled))
-    values, ids = scaled.topk(n_kept) if n_kept < len(scaled) else scaled.sort(descending=True)
-    probabilities = values.softmax(-1)
-    keep = probabilities.cumsum(-1) - probabilities < sampling.top_p
-    keep &= probabilities >= sampling.min_p * probabilities[0]
-    keep &= values > -torch.inf
+    ids = torch.arange(len(scaled), device=scaled.device)
+    if sampling.top_k:
+        scaled, ids = scaled.topk(min(sampling.top_k, len(scaled)))
+    probabilities = scaled.softmax(-1)
+    if sampling.top_p < 1:
+        ranked, order = probabilities.topk(min(MOSTLY_ENOUGH, len(ids)))
+        if ranked.sum() < sampling.top_p:
+            ranked, order = probabilities.sort(descending=True)
+        nucleus = ranked.cumsum(-1) - ranked < sampling.top_p
+        ids, probabilities = ids[order[nucleus]], ranked[nucleus]
+    keep = (probabilities >= sampling.min_p * probabilities.max()) & (probabilities > 0)
     kept = probabilities[keep]
     return ids[keep], kept / kept.sum()
 
