@@ -148,7 +148,7 @@ def test_law_with_tiktoken_or_without_all_is_the_same(
     assert (fast._ranked is None, slow._ranked is None) == (find_spec("tiktoken") is None, True)
 
     @given(texts=st.lists(TEXTS, max_size=3))
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=100)
     def law(texts: list[str]) -> None:
         assert fast.encode_batch(texts) == slow.encode_batch(texts) == list(map(slow.encode, texts))
         assert list(map(fast.encode_with_offsets, texts)) == list(map(slow.encode_with_offsets, texts))
@@ -225,6 +225,20 @@ def test_the_prompt_is_that_of_the_card(folder: Path, ours: Tokenizer) -> None:
     assert "".join(piece.text for piece in pieces) == PROMPT
     theirs = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     assert ours.encode_markup(pieces) == theirs(PROMPT).input_ids
+
+
+def test_against_transformers_prompts(folder: Path, ours: Tokenizer) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    talk = [
+        Message("user", "  Où est la lampe ?\n\n"),
+        Message("assistant", "Dans la cuisine. 日本 1234\n"),
+        Message("user", "\n## Et la clé?\t\n   - a\n#### b"),
+    ]
+    for turns in (talk, talk[:1], [Message("system", "Sois bref.\n"), *talk]):
+        table = [{"role": turn.role, "content": turn.content} for turn in turns]
+        expected = theirs.apply_chat_template(table, add_generation_prompt=True, return_dict=True)
+        assert ours.encode_markup(ChatTemplate.from_folder(folder).render(turns)) == expected["input_ids"]
 
 
 def test_a_system_turn_takes_the_headers_place(folder: Path) -> None:

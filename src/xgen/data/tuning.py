@@ -56,8 +56,8 @@ def encode_tuning(
 
     Documents are parted into trained and held out before groups are made of them: no group has both.
     """
-    tokenizer = Tokenizer.from_folder(tokenizer_folder)
     template = template_of(tokenizer_folder, manner)
+    tokenizer = Tokenizer.from_folder(tokenizer_folder, template)
     parted: tuple[list[Document], list[Document]] = ([], [])
     for row, document in zip(portion.rows.tolist(), portion.documents(), strict=True):
         parted[row in held_rows].append(document)
