@@ -6,7 +6,7 @@ from torch import nn
 
 from xgen.engine.cache import Cache
 from xgen.engine.many_tokens import ManyTokens
-from xgen.engine.one_token import defines_of
+from xgen.engine.one_token import defines_of, tuning_for
 from xgen.model.attention import attend_reference
 from xgen.model.int8 import Int8Rows, add_int8, quantised
 from xgen.model.shape import Shape
@@ -29,7 +29,7 @@ def test_against_the_written_out_pass_whole_and_in_chunks(dtype, on_cpu, monkeyp
         p.normal_(std=p.shape[-1] ** -0.5 if p.ndim == 2 else 0.3).add_(1.0 if "norm" in name else 0.0)
     model.to(dtype)
     ids, cache, told = [i * 37 % 301 for i in range(61)], room(shape, 70, dtype), []
-    kernels = on_cpu("rows", defines_of(model, cache))
+    kernels = on_cpu("rows", defines_of(model, cache, tuning_for(model, 0)))
     logits = ManyTokens(model, kernels).read(model, cache, ids, told.append)
     model.float()
     buffers = room(shape, 70, torch.float32).buffers
@@ -55,7 +55,7 @@ def test_int8_leaves_what_the_written_out_pass_leaves(on_cpu, monkeypatch):
     model.to(torch.bfloat16)
     add_int8(model, weights, max_rows=0, alone=True)
     ids, cache = [i * 37 % 301 for i in range(61)], Cache.empty(model, 70, torch.int8)
-    logits = ManyTokens(model, on_cpu("rows", defines_of(model, cache))).read(
+    logits = ManyTokens(model, on_cpu("rows", defines_of(model, cache, tuning_for(model, 0)))).read(
         model, cache, ids, lambda n: None
     )
     other = Cache.empty(model, 70, torch.int8)

@@ -40,8 +40,9 @@ def filled(model: Transformer, ids: list[int], capacity: int, dtype: torch.dtype
     return cache
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    ("name", "dtype"), list(zip(SHAPES, (torch.bfloat16, torch.float16, torch.bfloat16), strict=True))
+)
 def test_against_the_written_out_pass(name, dtype, on_cpu):
     shape = SHAPES[name]
     model, ids = random_model(shape, dtype), [i * 37 % shape.vocab_size for i in range(75)]
@@ -53,7 +54,7 @@ def test_against_the_written_out_pass(name, dtype, on_cpu):
     buffers = [(k.float(), v.float()) for k, v in cache.buffers]
     token, position = 5, len(ids)
     step.state[0], step.state[1] = token, position
-    for _ in range(3):
+    for _ in range(2):
         hidden = precise(torch.tensor([[token]]), cache=buffers, start=position)
         buffers = [(k.to(dtype).float(), v.to(dtype).float()) for k, v in buffers]
         expected = precise.logits(hidden[0, 0])

@@ -104,9 +104,7 @@ def load(
     started = Clock.now()
     found = find(name_or_folder, adapter)
     folder, shape = found.folder, found.shape
-    place = _device(device)
-    choice = _choice(place, dtype)
-    cache_dtype = _cache_dtype(place, choice, cache)
+    place, choice, cache_dtype = place_and_types(device, dtype, cache)
     weights = INT8 if choice.int8_only else NAMES[choice.dtype]
     setting = Setting(weights, NAMES[cache_dtype], NAMES[choice.dtype])
     require_weights(found.card.name, shape, setting, place)
@@ -143,6 +141,13 @@ def load(
 @lru_cache
 def _say_once(text: str) -> None:
     note(text)
+
+
+def place_and_types(device: str, dtype: str, cache: str) -> tuple[torch.device, Choice, torch.dtype]:
+    """Where and in what `load` computes and keeps what was read, by the same names; XgenError as there."""
+    place = _device(device)
+    choice = _choice(place, dtype)
+    return place, choice, _cache_dtype(place, choice, cache)
 
 
 def _device(name: str) -> torch.device:

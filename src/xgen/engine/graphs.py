@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from xgen.engine.cache import Cache
-from xgen.engine.kernels.compiled import CannotCompile, OnDevice
-from xgen.engine.one_token import OneToken, Tuning, defines_of, serves
+from xgen.engine.kernels.compiled import CannotCompile, OnDevice, most_shared_bytes
+from xgen.engine.one_token import OneToken, Tuning, defines_of, serves, tuning_for
 from xgen.model.transformer import Transformer
 from xgen.show import note
 
@@ -30,6 +30,7 @@ class Decoder:
 
     def __init__(self, model: Transformer, cache: Cache, tuning: Tuning | None = None) -> None:
         device = model.device
+        tuning = tuning or tuning_for(model, most_shared_bytes(device))
         defines = defines_of(model, cache, tuning)
         kernels = OnDevice("products", defines, device), OnDevice("step", defines, device)
         n_multiprocessors = torch.cuda.get_device_properties(device).multi_processor_count

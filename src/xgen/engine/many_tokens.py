@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 
 from xgen.engine.cache import Cache
 from xgen.engine.kernels.compiled import CannotCompile, Kernels, OnDevice
-from xgen.engine.one_token import defines_of, layers_of, serves, turns_of
+from xgen.engine.one_token import defines_of, layers_of, serves, tuning_for, turns_of
 from xgen.model.int8 import Int8Rows, WeightInt8
 from xgen.model.keys_values import Keys
 from xgen.model.transformer import Layer, RMSNorm, Transformer
@@ -24,6 +24,9 @@ from xgen.show import note
 
 MOST_ROWS = 8192
 """Tokens that pass at once: attention of a text over itself alone is the fastest there is."""
+
+LEAST_ROWS = 1024
+"""As many as are taken where the memory is short."""
 
 FFN_ROWS = 4096
 """Tokens whose gates are held at once: those take the most memory, and more rows are no faster."""
@@ -51,16 +54,28 @@ class ManyTokens:
         """
         if len(self._turns) < cache.capacity:
             self._turns = turns_of(self._shape, cache.capacity, model.device)
-        for begin in range(0, len(ids), MOST_ROWS):
-            ids_T = torch.tensor(ids[begin : begin + MOST_ROWS], device=model.device)
-            x_TM = model.embedding(ids_T)
-            *layers, last = layers_of(model)
-            for index, layer in enumerate(layers):
-                self._layer(model, layer, x_TM, cache, index)
-            x_1M = self._last_layer(model, last, x_TM, cache)
+        rows, begin = MOST_ROWS, 0
+        while begin < len(ids):
+            ids_T = torch.tensor(ids[begin : begin + rows], device=model.device)
+            try:
+                x_1M = self._pass(model, cache, ids_T)
+            except torch.OutOfMemoryError:
+                if len(ids_T) <= LEAST_ROWS:
+                    raise
+                rows = max(LEAST_ROWS, len(ids_T) // 2)
+                continue  # what was stored is stored again
             cache.length += len(ids_T)
+            begin += len(ids_T)
             advance(len(ids_T))
         return model.logits(model.norm(x_1M))[0]
+
+    def _pass(self, model: Transformer, cache: Cache, ids_T: Tensor) -> Tensor:
+        """The stream of the last token behind all layers, [1, M]."""
+        x_TM = model.embedding(ids_T)
+        *layers, last = layers_of(model)
+        for index, layer in enumerate(layers):
+            self._layer(model, layer, x_TM, cache, index)
+        return self._last_layer(model, last, x_TM, cache)
 
     def _layer(self, model: Transformer, layer: Layer, x_TM: Tensor, cache: Cache, index: int) -> None:
         """Adds a layer to the stream."""
@@ -176,7 +191,8 @@ def reader_for(model: Transformer, cache: Cache) -> ManyTokens | None:
     kind = cache.buffers[0][0].dtype
     if kind not in of_model:
         try:
-            of_model[kind] = ManyTokens(model, OnDevice("rows", defines_of(model, cache), model.device))
+            defines = defines_of(model, cache, tuning_for(model, 0))
+            of_model[kind] = ManyTokens(model, OnDevice("rows", defines, model.device))
         except CannotCompile as error:
             of_model[kind] = None
             note(f"a text is read by torch alone, which is slower: {error}")

@@ -18,12 +18,12 @@ from xgen.model.int8 import EmbeddingInt8, WeightInt8
 from xgen.model.shape import Shape
 from xgen.model.transformer import Layer, Transformer, rotary
 
-ATTEND_THREADS, CHOOSE_THREADS, EMBED_THREADS = 256, 1024, 256
+ATTEND_THREADS, CHOOSE_THREADS, EMBED_THREADS = 256, 1024, 1024
 MOST_SPLITS = 32
 """As in step.cu."""
 
 
-ATTEND_BLOCKS = 2
+ATTEND_BLOCKS = 1
 """Of a multiprocessor, about."""
 
 
@@ -38,14 +38,19 @@ class Tuning:
 
     threads: int
     loads: int
-    add_loads: int
+    few_loads: int
     blocks: int
-    keys: int = 2
-    stages: int = 3
+    keys: int = 8
+    stages: int = 2
 
 
-TUNINGS = {False: Tuning(256, 20, 20, 1), True: Tuning(512, 4, 4, 1)}
-"""By whether the weights are int8; the fastest of those tried on an H100 (docs/results.md)."""
+TUNINGS = (
+    (220_000, Tuning(256, 20, 20, 1), Tuning(512, 4, 2, 1)),
+    (96_000, Tuning(256, 4, 4, 1, 2), Tuning(256, 4, 4, 1, 2)),
+    (0, Tuning(256, 2, 2, 1, 2), Tuning(256, 2, 2, 1, 2)),
+)
+"""By the bytes of shared memory that a block may have, for 16-bit and for int8 weights: the first are the
+fastest of those tried on an H100 (docs/results.md), the others what fits from Ampere and from Turing on."""
 
 
 class Map(ctypes.Structure):
@@ -80,22 +85,27 @@ def maps_of(model: Transformer) -> list[nn.Module]:
     return maps if model.head is None else [*maps, model.head]
 
 
-def defines_of(model: Transformer, cache: Cache, tuning: Tuning | None = None) -> Defines:
+def tuning_for(model: Transformer, shared_bytes: int) -> Tuning:
+    """How to cut the kernels for a model where a block may have so many bytes of shared memory."""
+    of_16_bits, of_int8 = next(pair for least, *pair in TUNINGS if shared_bytes >= least)
+    return of_int8 if hasattr(layers_of(model)[0].q, "int8_NK") else of_16_bits
+
+
+def defines_of(model: Transformer, cache: Cache, tuning: Tuning) -> Defines:
     """The macros that the kernels of this model and cache are compiled with."""
     shape, is_int8 = model.shape, hasattr(layers_of(model)[0].q, "int8_NK")
     int8_cache = cache.buffers[0][0].dtype == torch.int8
-    tuning = tuning or TUNINGS[is_int8]
     n_shared, most = shape.n_heads // shape.n_kv_heads, 2 if int8_cache else 4
     found: dict[str, int | None] = {
         "THREADS": tuning.threads,
         "LOADS": tuning.loads,
-        "ADD_LOADS": tuning.add_loads,
+        "FEW_LOADS": tuning.few_loads,
         "MOST_INPUTS": max(shape.d_model, shape.d_ff, shape.n_heads * shape.head_dim),
         "RESIDENT": 2 * tuning.blocks,
-        "KEYS": tuning.keys,
+        "SHARED": (served := -(-n_shared // -(-n_shared // most))),
+        "KEYS": max(1, tuning.keys // served),  # registers hold a score for each key and head
         "STAGES": tuning.stages,
         "HEAD_DIM": shape.head_dim,
-        "SHARED": -(-n_shared // -(-n_shared // most)),
     }
     flags = {
         "FP16": model.dtype == torch.float16,
@@ -136,7 +146,7 @@ class OneToken:
         self.state = torch.zeros(2, dtype=torch.int32, device=device)
         self.said = torch.zeros(cache.capacity + 1, dtype=torch.int32, device=device)
         self.hidden = torch.zeros(shape.vocab_size, dtype=torch.uint8, device=device)
-        self.logits = torch.zeros(shape.vocab_size, device=device)
+        self.logits = torch.zeros(-(-shape.vocab_size // 4) * 4, device=device)[: shape.vocab_size]
         self._stream, self._inner = (torch.zeros(n, device=device) for n in (shape.d_model, shape.d_ff))
         self._qkv = torch.zeros((n_q + 2 * n_kv) * shape.head_dim, device=device)
         self._attended = torch.zeros(n_q * shape.head_dim, device=device)
@@ -180,12 +190,12 @@ class OneToken:
             launches += [
                 self._product("qkv", n_pairs, width, q, k, v, *turned, width, n_q, n_kv),
                 (self._step, "attend", *attend, self._qkv, *filled, *attended, *sizes),
-                self._add(o, self._attended, n_q * shape.head_dim),
+                self._add("add_attended", o, self._attended, n_q * shape.head_dim),
                 self._product(
                     *("gate_up", shape.d_ff, width, gate, up),
                     *(self._stream, ffn_gain, eps, self._inner, width, shape.d_ff),
                 ),
-                self._add(down, self._inner, shape.d_ff),
+                self._add("add_inner", down, self._inner, shape.d_ff),
             ]
         return launches
 
@@ -199,13 +209,13 @@ class OneToken:
             (self._step, "choose", (1, 1), CHOOSE_THREADS, 0, *choice),
         ]
 
-    def _add(self, one: Map, given: Tensor, n_in: int) -> tuple[Any, ...]:
+    def _add(self, name: str, one: Map, given: Tensor, n_in: int) -> tuple[Any, ...]:
         n_out = self._shape.d_model
-        return self._product("add", -(-n_out // 2), n_in, one, given, self._stream, n_in, n_out)
+        return self._product(name, -(-n_out // 2), n_in, one, given, self._stream, n_in, n_out)
 
     def _product(self, name: str, n_pairs: int, n_in: int, *arguments: Any) -> tuple[Any, ...]:
         threads, loads = (
-            self._defines[n] or 1 for n in ("THREADS", "ADD_LOADS" if name == "add" else "LOADS")
+            self._defines[n] or 1 for n in ("THREADS", "FEW_LOADS" if name == "add_attended" else "LOADS")
         )
         if "INT8" in self._defines:  # as pairs_int8.cu and pairs_16.cu have it
             n_blocks, shared_bytes = -(-n_pairs // 8), threads * loads * 64 + -(-n_in // 128) * 256

@@ -115,6 +115,21 @@ def _nvrtc() -> ctypes.CDLL:
     raise CannotCompile("CUDA", "its compiler NVRTC is not here", "install nvidia-cuda-nvrtc")
 
 
+@cache
+def _driver() -> ctypes.CDLL:
+    return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+
+
+def most_shared_bytes(device: torch.device) -> int:
+    """Shared memory that a block may have on a CUDA device, if it asks for it."""
+    torch.zeros(1, device=device)  # makes torch start the driver
+    index = torch.cuda.current_device() if device.index is None else device.index
+    handle, found = ctypes.c_int(), ctypes.c_int()
+    _driver().cuDeviceGet(ctypes.byref(handle), index)
+    _driver().cuDeviceGetAttribute(ctypes.byref(found), MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, handle)
+    return found.value
+
+
 class OnDevice:
     """Kernels of one part on one CUDA device, launched on torch's current stream.
 
@@ -126,7 +141,7 @@ class OnDevice:
         torch.zeros(1, device=device)  # makes torch's context the current one
         capability = torch.cuda.get_device_capability(device)
         self._may_overlap = capability >= (9, 0)
-        self._driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        self._driver = _driver()
         self._module, self._functions = ctypes.c_void_p(), dict[str, ctypes.c_void_p]()
         self._shared_bytes = dict[str, int]()
         code = cubin(part, defines, capability)
@@ -175,6 +190,9 @@ class OnDevice:
 
 PROGRAMMATIC_STREAM_SERIALIZATION = 6
 """CU_LAUNCH_ATTRIBUTE_... of cuda.h."""
+
+MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
+"""CU_DEVICE_ATTRIBUTE_... of cuda.h."""
 
 MAX_DYNAMIC_SHARED_SIZE_BYTES, PREFERRED_SHARED_MEMORY_CARVEOUT = 8, 9
 """CU_FUNC_ATTRIBUTE_... of cuda.h; the second in percent."""

@@ -30,13 +30,13 @@ typedef u16 Weight;
 #define PART (HEAD_DIM + 2)  // values of a part: the sum, its greatest score, its weight
 
 // Row `*token` of the table [ids, width] becomes the stream, fp32 [width]; `scales` [ids] with -DINT8.
-extern "C" __global__ void __launch_bounds__(256) embed(const Weight* table, const float* scales, const int* token,
+extern "C" __global__ void __launch_bounds__(1024) embed(const Weight* table, const float* scales, const int* token,
                                                         float* stream, int width) {
     let_next_start();
     wait_for_previous();
     const int id = load_shared(token);
     const Weight* row = table + (long long)id * width;
-    for (int k = threadIdx.x; k < width; k += 256) {
+    for (int k = threadIdx.x; k < width; k += 1024) {
 #ifdef INT8
         stream[k] = row[k] * scales[id];
 #else
@@ -346,12 +346,16 @@ extern "C" __global__ void __launch_bounds__(1024) choose(const float* logits, c
     let_next_start();
     wait_for_previous();
     u64 mine = 0;
-#pragma unroll 8
-    for (int id = threadIdx.x; id < n_ids; id += 1024) {
-        u32 bits = __float_as_uint(load_shared(logits + id));
-        u32 rank = bits & 0x80000000u ? ~bits : bits | 0x80000000u;  // in the order of the floats
-        u64 entry = ((u64)rank << 32) | (0xffffffffu - (u32)id);
-        if (!hidden[id] && entry > mine) mine = entry;
+#pragma unroll 4
+    for (int first = 4 * threadIdx.x; first < n_ids; first += 4096) {  // logits stand in whole fours
+        const Bytes16 four = load_shared_bytes(logits + first);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const int id = first + i;
+            u32 rank = four.word[i] & 0x80000000u ? ~four.word[i] : four.word[i] | 0x80000000u;  // as floats order
+            u64 entry = ((u64)rank << 32) | (0xffffffffu - (u32)id);
+            if (id < n_ids && !hidden[id] && entry > mine) mine = entry;
+        }
     }
     for (int apart = 16; apart; apart /= 2) {
         u64 other = __shfl_xor_sync(EVERY_LANE, mine, apart);
