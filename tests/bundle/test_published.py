@@ -31,10 +31,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
-def source(stranger: Callable, hub: Any) -> Path:
-    """A folder of strangers, on the hub with much that nobody asked for."""
-    folder, _ = stranger()
+@pytest.fixture(params=[True, False], ids=["all before", "one by one"])
+def source(stranger: Callable, hub: Any, request: pytest.FixtureRequest) -> Path:
+    """A folder of strangers, on the hub with much that nobody asked for.
+
+    Where its head is tied, all shards come before the import; else each is imported and removed.
+    """
+    folder, _ = stranger(tie_word_embeddings=request.param)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n")
     hub.add_folder(folder)
     hub.hub_id = STRANGER
@@ -65,7 +68,7 @@ def test_a_model_of_the_hub_is_brought_and_found_by_its_id(
     assert set(asked_for(hub)) == wanted | {"README.md", "pytorch_model.bin.index.json"}
     assert sorted(path.name for path in folder.parent.iterdir()) == ["owner--A-Model"]
     told = capsys.readouterr().err
-    assert "owner/A-Model at cccccccccccc: 0.0 GB to bring, 0.0 GB in the end" in told
+    assert "owner/A-Model at cccccccccccc: 0.0 GB to bring, 0.0 GB on the disk at once, 0.0 GB in the" in told
     assert (
         "reading 128 tokens with it takes 0.0 GB of memory in 16 bits, 0.0 GB in 8; this machine has" in told
     )
@@ -88,32 +91,33 @@ def test_xgen_is_pulled_by_its_name_with_the_card_that_is_known(
 
 
 def test_a_pull_that_was_stopped_goes_on_at_its_commit(hub: Any, source: Path, home: Path) -> None:
-    shard = "pytorch_model-00003-of-00011.bin"
+    first, second, shard, *_ = sorted(path.name for path in source.glob("*.bin"))
+    tied = json.loads((source / "config.json").read_text())["tie_word_embeddings"]
     hub.breaks[shard] = [5000, 0, 0, 0, 0, 0]
     with pytest.raises(NotPulled, match="broke off 5 times"):
         pull(STRANGER, quiet=True)
     work = home / "models" / ".owner--A-Model.hub"
     assert (work / COMMIT / f"{shard}.part").stat().st_size == 5000
     finished = sorted(path.name for path in (work / COMMIT).glob("*.bin"))
-    assert finished == [f"pytorch_model-0000{i}-of-00011.bin" for i in (1, 2)]
+    assert finished == ([first, second] if tied else []), "what is imported has gone"
+    assert (home / "models" / ".owner--A-Model.import" / "done").exists() != tied
     hub.asked.clear()
     folder = pull(STRANGER, quiet=True)
     assert hub.asked[0][0].startswith(f"/api/models/{STRANGER}/revision/{COMMIT}"), "main may have moved"
-    assert not set(asked_for(hub)) & {*finished, "config.json"}
+    assert not set(asked_for(hub)) & {first, second, "config.json"}
     assert [wanted for path, wanted in hub.asked if path.endswith(shard)] == ["bytes=5000-"]
     assert load(folder, **FP32).end_ids
     assert not work.exists()
 
 
 def test_another_revision_is_not_mixed_in(hub: Any, source: Path, home: Path) -> None:
-    shard = "pytorch_model-00002-of-00011.bin"
+    shard = sorted(path.name for path in source.glob("*.bin"))[1]
     hub.wrong[shard] = b"?" * len(hub.files[shard])
     with pytest.raises(BadModel, match="its digest is"):
         pull(STRANGER, quiet=True)
     hub.wrong.clear()
     hub.commit = "d" * 40
     hub.revisions = ("v1", "d" * 40)
-    assert (home / "models" / ".owner--A-Model.hub" / COMMIT).is_dir()
     folder = pull_published(Published(STRANGER, "v1"), quiet=True)
     assert json.loads((folder / "origin.json").read_text())["revision"] == "d" * 40
     assert pull_published(Published(STRANGER, "d" * 40), quiet=True) == folder
@@ -135,7 +139,7 @@ def test_what_cannot_be_represented_is_refused_before_its_weights_come(
     with pytest.raises(BadModel, match="its tokenizer cannot be used"):
         pull(STRANGER, quiet=True)
     hub.files["tokenizer.json"] = (source / "tokenizer.json").read_bytes()
-    with pytest.raises(BadModel, match="82,240 parameters, smollm2 has"):
+    with pytest.raises(BadModel, match=r"\d parameters, smollm2 has"):
         pull_published(Published(STRANGER, named="smollm2"), quiet=True)
     assert not any(name.endswith(".bin") for name in asked_for(hub))
 
@@ -144,7 +148,7 @@ def test_what_cannot_be_represented_is_refused_before_its_weights_come(
     ("changes", "what"),
     [
         ({"pytorch_model.bin.index.json": None}, "it has none of model.safetensors.index.json, "),
-        ({"pytorch_model-00002-of-00011.bin": None}, "no whole file pytorch_model-00002"),
+        ({"pytorch_model-00002-of-000": None}, "no whole file pytorch_model-00002"),
         ({"config.json": None}, "it has no config.json"),
         ({"tokenizer.json": b" " * (1 << 26)}, "beside the weights take 67"),
         ({"pytorch_model.bin.index.json": b'{"weight_map": {"x": "../../x.bin"}}'}, "weight_map"),
@@ -153,7 +157,10 @@ def test_what_cannot_be_represented_is_refused_before_its_weights_come(
 def test_a_repository_that_holds_no_model_is_one_sentence(
     hub: Any, source: Path, changes: dict[str, bytes | None], what: str
 ) -> None:
-    hub.files = {name: data for name, data in (hub.files | changes).items() if data is not None}
+    for start, data in changes.items():
+        name = next(name for name in hub.files if name.startswith(start))
+        hub.files[name] = data
+    hub.files = {name: data for name, data in hub.files.items() if data is not None}
     with pytest.raises(BadModel, match=what):
         pull(STRANGER, quiet=True)
     assert not any(name.endswith(".bin") for name in asked_for(hub))
@@ -165,7 +172,7 @@ def test_too_little_disk_is_told_before_the_weights_come(
     free = [68_000_000]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, free[0]))
     monkeypatch.setattr(published, "BESIDE_WEIGHTS_BYTES", 68_000_000)
-    with pytest.raises(NoRoom, match="69 MB are needed and 68 MB are free"):
+    with pytest.raises(NoRoom, match=r"6[89] MB are needed and 68 MB are free"):
         pull(STRANGER)
     assert "to bring" in capsys.readouterr().err
     assert not any(name.endswith(".bin") for name in asked_for(hub))
@@ -195,7 +202,7 @@ def test_a_damaged_shard_leaves_the_others_and_says_where(
     hub: Any, source: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whole by its digest, and yet not what torch.save writes: the import says so."""
-    hub.files["pytorch_model-00002-of-00011.bin"] = b"PK\3\4 not a whole archive"
+    hub.files[sorted(path.name for path in source.glob("*.bin"))[1]] = b"PK\3\4 not a whole archive"
     with pytest.raises(BadModel, match="cut off"):
         pull(STRANGER, quiet=True)
     assert not (home / "models" / "owner--A-Model").exists()

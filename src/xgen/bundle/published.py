@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from xgen.bundle.carried import SMALL_FILES, carried
-from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, import_model
+from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, Arriving, import_model
 from xgen.errors import BadModel, XgenError
 from xgen.files import held_alone, model_folder, require_room, write_whole
 from xgen.formats.checkpoint import FORMS
@@ -34,9 +34,9 @@ def pull_published(wanted: Published, anyway: bool = False, quiet: bool = False)
 
     The revision is looked up once: what is brought, also by a later call that goes on where this one was
     stopped, is that commit's. The small files come first, so that a model that cannot be represented is
-    refused before its weights are brought. Raises NoRoom if the disk has not room for both forms of it,
-    XgenError if this machine has not the memory to read even a short text (unless `anyway`), and whatever
-    `look_up`, `bring` and `import_model` raise.
+    refused before its weights are brought; then shard after shard, each gone once it is imported. Raises
+    NoRoom if the disk has not room for the result and a shard, XgenError if this machine has not the memory
+    to read even a short text (unless `anyway`), and whatever `look_up`, `bring` and `import_model` raise.
     """
     folder = model_folder(wanted.name)
     if folder.is_dir():
@@ -51,11 +51,13 @@ def pull_published(wanted: Published, anyway: bool = False, quiet: bool = False)
                 if other != source:
                     shutil.rmtree(other)
             write_whole(work / "revision", f"{repository.revision} {wanted.revision or ''}".encode())
-            weights = _small_files_brought(repository, source)
-            _require_what_it_takes(repository, weights, source, wanted, anyway, quiet)
-            bring(repository, weights, source, quiet)
-            origin = (repository.hub_id, repository.revision)
-            import_model(source, folder, wanted.dtype, wanted.named, quiet, origin)
+            index, weights = _small_files_brought(repository, source)
+            shape = carried(source, wanted.hub_id, wanted.named).shape
+            arriving = _arriving(repository, index, weights, source, shape.tied_head, quiet)
+            _require_what_it_takes(arriving, shape, wanted, work, anyway, quiet)
+            if arriving.bring is None:
+                bring(repository, weights, source, quiet)
+            import_model(source, folder, wanted.dtype, wanted.named, quiet, arriving)
         except BadModel:
             if any(path.name.split(".part")[0].endswith(_WEIGHTS) for path in work.rglob("*")):
                 note(f"{wanted.hub_id}: what was brought of it is kept in {work}")
@@ -92,8 +94,8 @@ def _commit_begun(work: Path, revision: str | None) -> str | None:
     return revision
 
 
-def _small_files_brought(repository: Repository, source: Path) -> list[str]:
-    """Bring all but the weights; returns the names of the files that hold those."""
+def _small_files_brought(repository: Repository, source: Path) -> tuple[Path | None, list[str]]:
+    """Bring all but the weights; returns the index, if there is one, and the files that hold those."""
     form = next((form for form in FORMS if not set(repository.files).isdisjoint(form)), None)
     if form is None:
         names = ", ".join(name for form in FORMS for name in form)
@@ -111,33 +113,45 @@ def _small_files_brought(repository: Repository, source: Path) -> list[str]:
     weights = shard_names(source / index) if index in repository.files else [single]
     if missing := [name for name in weights if name not in repository.files]:
         raise BadModel(repository.hub_id, f"it has no whole file {missing[0]}", "name another revision")
-    return weights
+    return source / index if index in repository.files else None, weights
+
+
+def _arriving(
+    repository: Repository, index: Path | None, weights: list[str], source: Path, tied: bool, quiet: bool
+) -> Arriving:
+    """How the weights come: shards one after another, but all before where a tied head must be compared."""
+    one_by_one = None if index is None or tied else lambda name: bring(repository, [name], source, quiet)
+    sizes = {name: repository.files[name].n_bytes for name in weights}
+    return Arriving(repository.hub_id, repository.revision, sizes, index, one_by_one)
 
 
 def _require_what_it_takes(
-    repository: Repository, weights: list[str], source: Path, wanted: Published, anyway: bool, quiet: bool
+    arriving: Arriving, shape: Shape, wanted: Published, work: Path, anyway: bool, quiet: bool
 ) -> None:
     """Say what the model takes of disk and memory; raise where this machine has not that much."""
-    shape = carried(source, wanted.hub_id, wanted.named).shape
-    n_bytes = sum(repository.files[name].n_bytes for name in weights)
-    made = shape.weight_bytes(4 if wanted.dtype == "fp32" else 2)
-    here = sum(
-        (source / name).stat().st_size for name in os.listdir(source) if name.split(".part")[0] in weights
-    )
+    sizes, made = arriving.files.values(), shape.weight_bytes(4 if wanted.dtype == "fp32" else 2)
+    most = made + (max(sizes) if arriving.bring else sum(sizes)) + BESIDE_WEIGHTS_BYTES
     memory, gpu = machine_bytes()
     if not quiet:
-        commit = repository.revision[:12]
-        note(f"{wanted.hub_id} at {commit}: {_gb(n_bytes - here)} to bring, {_gb(made)} in the end")
+        where = f"{wanted.hub_id} at {arriving.revision[:12]}"
+        note(f"{where}: {_gb(sum(sizes))} to bring, {_gb(most)} on the disk at once, {_gb(made)} in the end")
         note(
             f"{_memory_said(shape)}; this machine has {_gb(memory)}"
             + (f", its GPU {_gb(gpu)}" if gpu else "")
         )
-    require_room(source, n_bytes - here + made + BESIDE_WEIGHTS_BYTES)
+    drafts = work.with_name(work.name.removesuffix(".hub") + ".import")
+    require_room(work, most - _on_disk(work) - _on_disk(drafts))
     least = shape.weight_bytes(1) + shape.cache_bytes(SHORT_READ_TOKENS, 1)
     if memory and least > max(memory, gpu) and not anyway:
         what = f"reading even {SHORT_READ_TOKENS:,} tokens in 8 bits takes {_gb(least)} of memory"
         way_out = "use a machine with more, or bring it all the same with --anyway"
         raise XgenError(wanted.hub_id, f"{what}, this machine has {_gb(max(memory, gpu))}", way_out)
+
+
+def _on_disk(folder: Path) -> int:
+    """Bytes that the files under a folder take, holes in them not counted."""
+    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum(min(stat.st_size, getattr(stat, "st_blocks", stat.st_size) * 512) for stat in stats)
 
 
 def _memory_said(shape: Shape) -> str:

@@ -9,7 +9,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from xgen.errors import BadModel
-from xgen.formats.folder import INDEX_FILE, ROTARY_BUFFER, WEIGHTS_FILE, by_our_names, read_json, shard_files
+from xgen.formats.folder import (
+    INDEX_FILE,
+    ROTARY_BUFFER,
+    WEIGHTS_FILE,
+    by_our_names,
+    foreign_name,
+    parameter_shapes,
+    placed,
+    read_json,
+    shard_files,
+    shard_names,
+)
 from xgen.formats.pickled import read_pickled
 from xgen.formats.stored import DAMAGED, StoredTensor
 from xgen.model.shape import Shape
@@ -51,13 +62,35 @@ def read_checkpoint(folder: Path, shape: Shape) -> dict[str, StoredTensor]:
     index, files = _indexed(folder)
     found: dict[str, StoredTensor] = {}
     for path in files:
-        tensors = read_pickled(path) if path.suffix == ".bin" else read_safetensors(path)
+        tensors = _read_file(path)
         if twice := sorted(set(tensors) & set(found)):
             raise BadModel(str(path), f"{twice[0]} stands in two files", _ONE_REVISION)
         found |= tensors
     if index is not None:
         _require_as_indexed(index, found)
     return by_our_names(folder, shape, found, lambda one, other: torch.equal(one.read(), other.read()))
+
+
+def parameters_by_shard(index: Path, shape: Shape) -> dict[str, set[str]]:
+    """Which of our parameters each file holds that an index names."""
+    ours = {foreign_name(name): name for name in parameter_shapes(shape)}
+    found: dict[str, set[str]] = {file: set() for file in shard_names(index)}
+    for name, file in read_json(index)["weight_map"].items():
+        found[file] |= {ours[name]} if name in ours else set()
+    return found
+
+
+def read_shard(path: Path, index: Path, shape: Shape) -> dict[str, StoredTensor]:
+    """Where those of our parameters lie that one file of an index holds; BadModel as `read_checkpoint`."""
+    tensors = _read_file(path)
+    said = {name for name, file in read_json(index)["weight_map"].items() if file == path.name}
+    if odd := sorted(said ^ set(tensors)):
+        raise BadModel(str(path), f"its index and it do not agree about {odd[0]}", _ONE_REVISION)
+    return placed(path, shape, tensors)
+
+
+def _read_file(path: Path) -> dict[str, StoredTensor]:
+    return read_pickled(path) if path.suffix == ".bin" else read_safetensors(path)
 
 
 def _require_as_indexed(index: Path, found: dict[str, StoredTensor]) -> None:

@@ -95,6 +95,9 @@ _OUTER_NAMES = {
 }
 
 
+_HEAD = _OUTER_NAMES["head.weight"]
+
+
 def parameter_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
     """Our parameter names with the shapes of their tensors, in the order of the forward pass."""
     d_q, d_kv = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
@@ -324,20 +327,29 @@ def by_our_names(
     Raises BadModel for every tensor that is missing, too many, of another shape or no float. Rotary
     frequencies, which follow from the configuration, and a second copy of a tied head are left out.
     """
-    found = dict(found)
-    weights: dict[str, _Held] = {}
-    for name, size in parameter_shapes(shape).items():
-        tensor = found.pop(foreign_name(name), None)
-        if tensor is None:
+    head = found.get(_HEAD) if shape.tied_head else None  # some tools write a tied head once more
+    weights = placed(folder, shape, {n: tensor for n, tensor in found.items() if tensor is not head})
+    for name in parameter_shapes(shape):
+        if name not in weights:
             raise BadModel(str(folder), f"the tensor {foreign_name(name)} is missing", _WAY_OUT)
-        if tuple(tensor.shape) != size or tensor.dtype not in _DTYPES:
-            what = f"{foreign_name(name)} is {tensor.dtype} {list(tensor.shape)}, not floats {list(size)}"
-            raise BadModel(str(folder), what, _WAY_OUT)
-        weights[name] = tensor
-    head = found.pop("lm_head.weight", None)  # some tools write a tied head once more
     if head is not None and not equal(head, weights["embedding.weight"]):
-        raise BadModel(str(folder), "lm_head.weight differs from the embedding it is tied to", _WAY_OUT)
-    extra = sorted(name for name in found if not name.endswith(ROTARY_BUFFER))
+        raise BadModel(str(folder), f"{_HEAD} differs from the embedding it is tied to", _WAY_OUT)
+    return {name: weights[name] for name in parameter_shapes(shape)}
+
+
+def placed(where: Path, shape: Shape, found: dict[str, _Held]) -> dict[str, _Held]:
+    """Some tensors of a model by our parameter names; BadModel as `by_our_names`, but for missing ones."""
+    places = {foreign_name(name): (name, size) for name, size in parameter_shapes(shape).items()}
+    extra = sorted(name for name in found if name not in places and not name.endswith(ROTARY_BUFFER))
     if extra:
-        raise BadModel(str(folder), f"{len(extra)} tensors have no place, first {extra[0]}", _WAY_OUT)
+        raise BadModel(str(where), f"{len(extra)} tensors have no place, first {extra[0]}", _WAY_OUT)
+    weights: dict[str, _Held] = {}
+    for foreign, tensor in found.items():
+        if foreign not in places:
+            continue
+        name, size = places[foreign]
+        if tuple(tensor.shape) != size or tensor.dtype not in _DTYPES:
+            what = f"{foreign} is {tensor.dtype} {list(tensor.shape)}, not floats {list(size)}"
+            raise BadModel(str(where), what, _WAY_OUT)
+        weights[name] = tensor
     return weights
