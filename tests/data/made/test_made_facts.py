@@ -30,8 +30,14 @@ def as_regex(pattern: str, names: Iterable[str], words: Words) -> re.Pattern[str
             shape = one_of(names)
         elif slot == "office":
             shape = "|".join(re.escape(o).replace(r"\{place\}", f"(?:{places})") for o in words.names[slot])
-        elif slot in ("metres", "money", "price"):
-            shape = re.escape(words.forms[slot]).replace(r"\{n\}", ".{1,9}?")
+        elif slot in ("metres", "money", "price", "people", "year", "year_to"):
+            form = words.forms.get(slot.removesuffix("_to"), "{n}")
+            shape = re.escape(form).replace(r"\{n\}", r"\d[\d.,\s]*")
+        elif slot in ("date", "time"):
+            shape = re.escape(words.forms[slot])
+            for name, numbers in {"year": r"\d{4}", "day": r"\d+", "hour": r"\d+", "minute": r"\d+"}.items():
+                shape = shape.replace(rf"\{{{name}\}}", numbers)
+            shape = shape.replace(r"\{month\}", f"(?:{one_of(words.forms['months'])})")
         else:
             shape = one_of(words.names[slot]) if slot in words.names else ".+?"
         if not slot:
@@ -56,7 +62,7 @@ def sentences(
     while rest:
         readings = []
         longest = 0
-        for end in [m.end() for m in re.finditer(r"\.(?= |$)", rest)]:
+        for end in [m.end() for m in re.finditer(r"\.(?= |$)|。", rest)]:
             for name, named, pattern in patterns:
                 if match := pattern.fullmatch(rest[:end]):
                     readings.append((name, named, match.groupdict()))

@@ -82,8 +82,14 @@ def drawn_cast(words: Words, draw: random.Random) -> Cast:
     places = draw.sample(names["place"], len(names["place"]))
     families = draw.sample(names["family"], draw.randint(3, 6))
     given = draw.sample(names["given"], draw.randint(3, 6))
-    people = sorted({f"{draw.choice(given)} {draw.choice(families)}" for _ in range(draw.randint(3, 9))})
-    entities = [Entity("person", name, name.rsplit(" ", 1)[1]) for name in people]
+    form = str(words.forms.get("person", "{given} {family}"))
+    people = sorted(
+        {
+            form.format(given=draw.choice(given), family=draw.choice(families))
+            for _ in range(draw.randint(3, 9))
+        }
+    )
+    entities = [Entity("person", name, name.rpartition(" ")[2]) for name in people]
     trades = draw.sample(names["trade"], 3)
     firms = {
         names["firm"].format(family=draw.choice(families[:3]), trade=draw.choice(trades))
@@ -141,9 +147,9 @@ def _values(
     for slot in sorted(wanted - {"name", "short"}):
         match slot:
             case "year":
-                values[slot] = str(year)
+                values[slot] = words.year(year)
             case "year_to":
-                values[slot] = str(year + draw.randint(2, 20))
+                values[slot] = words.year(year + draw.randint(2, 20))
             case "date":
                 values[slot] = words.date(last, draw.randint(1, 12), draw.choice(_DAYS))
             case "person":
@@ -182,7 +188,7 @@ def paragraphs(words: Words, entity: Entity, draw: random.Random) -> list[Block]
         if sentence.text[0].islower():
             sentence = Block(sentence.text[0].upper() + sentence.text[1:], sentence.marks)
         paragraphs.append([sentence]) if starts else paragraphs[-1].append(sentence)
-    return [joined(sentences, gap=" ") for sentences in paragraphs]
+    return [joined(sentences, gap=words.forms.get("gap", " ")) for sentences in paragraphs]
 
 
 def scattered(told: list[Block], between: list[Block], draw: random.Random) -> list[Block]:

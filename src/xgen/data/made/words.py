@@ -71,6 +71,10 @@ class Words:
         months = self.forms["months"]
         return str(self.forms["date"]).format(day=day, month=months[month - 1], year=year)
 
+    def year(self, year: int) -> str:
+        """A year as the language writes it."""
+        return str(self.forms.get("year", "{n}")).format(n=year)
+
     def form(self, kind: str, number: str) -> str:
         """A number with what it counts: metres, money, price."""
         return str(self.forms[kind]).format(n=number)
