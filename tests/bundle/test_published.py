@@ -81,12 +81,14 @@ def test_xgen_is_pulled_by_its_name_with_the_card_that_is_known(
     hub: Any, stranger: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "xgen-7b-8k-inst"
+    hub.add_folder(stranger()[0])
+    with pytest.raises(BadModel, match="82,240 parameters, xgen-7b-8k-inst has 6,895,702,016"):
+        pull(name, quiet=True)
     monkeypatch.setitem(CARDS, name, dataclasses.replace(CARDS[name], n_parameters=82_240))
-    folder, _ = stranger()
-    hub.add_folder(folder)
     assert pull(name, quiet=True) == home / "models" / name
     card = load(name, **FP32).card
     assert (card.name, card.licence, card.commercial_use) == (name, "research only", False)
+    assert card.licence_source.endswith("(known by its name, Salesforce/xgen-7b-8k-inst)")
     assert pull("Salesforce/xgen-7b-8k-inst", quiet=True) == home / "models" / name
 
 

@@ -89,7 +89,7 @@ def test_a_model_of_the_hub_is_pulled_by_its_id_or_its_known_name(
     assert json.loads(ended.out)["folder"] == str(cache_folder() / "models" / "xgen-7b-8k-inst")
     assert published == [
         (Published("owner/name", "v1", "fp16"), True, False),
-        (Published("Salesforce/xgen-7b-8k-inst", named="xgen-7b-8k-inst"), False, True),
+        (Published("Salesforce/xgen-7b-8k-inst"), False, True),
     ]
     assert run_xgen("pull", "owner/name").out == f"{folder}\n", "it is there"
     assert len(published) == 2

@@ -10,6 +10,7 @@ import torch
 
 from xgen.bundle.carried import SMALL_FILES, carried
 from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, Arriving, import_model
+from xgen.cards import CARDS
 from xgen.errors import BadModel, XgenError
 from xgen.files import held_alone, model_folder, require_room, write_whole
 from xgen.formats.checkpoint import FORMS
@@ -53,6 +54,7 @@ def pull_published(wanted: Published, anyway: bool = False, quiet: bool = False)
             write_whole(work / "revision", f"{repository.revision} {wanted.revision or ''}".encode())
             index, weights = _small_files_brought(repository, source)
             shape = carried(source, wanted.hub_id, wanted.named).shape
+            _require_known_size(wanted, shape)
             arriving = _arriving(repository, index, weights, source, shape.tied_head, quiet)
             _require_what_it_takes(arriving, shape, wanted, work, anyway, quiet)
             if arriving.bring is None:
@@ -83,6 +85,13 @@ def _require_same(folder: Path, wanted: Published) -> None:
     else:
         return
     raise BadModel(wanted.hub_id, what, "remove that folder first, or leave the revision out")
+
+
+def _require_known_size(wanted: Published, shape: Shape) -> None:
+    known = CARDS.get(wanted.name)
+    if known is not None and known.n_parameters != shape.n_parameters:
+        what = f"it has {shape.n_parameters:,} parameters, {known.name} has {known.n_parameters:,}"
+        raise BadModel(wanted.hub_id, what, "name another revision, or another model")
 
 
 def _commit_begun(work: Path, revision: str | None) -> str | None:

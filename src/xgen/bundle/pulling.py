@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xgen.bundle.published import pull_published
-from xgen.cards import CARDS, Card, Source, card, pulled_name
+from xgen.cards import Card, Source, card, pulled_name
 from xgen.download import fetch
 from xgen.errors import BadModel
 from xgen.files import model_folder, shipped_file
@@ -28,7 +28,7 @@ def pull(name: str, from_file: Path | None = None, quiet: bool = False) -> Path:
     full.
     """
     if (hub_id := published_id(name)) is not None:
-        return pull_published(Published(hub_id, named=name if name in CARDS else None), quiet=quiet)
+        return pull_published(Published(hub_id), quiet=quiet)
     name = pulled_name(name)
     known = card(name)
     folder = model_folder(name)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import xgen
-from xgen.cards import CARDS, Card, card, pulled_name, read_card
+from xgen.cards import Card, card, pulled_name, read_card
 from xgen.cli.import_ import Named, Stored
 from xgen.cli.loading import is_on_disk
 from xgen.cli.options import Json
@@ -51,7 +51,6 @@ def pull(
         if from_file is not None:
             way_out = "bring a folder of its files over with `xgen import`"
             raise XgenError("--from", f"{name} is not brought as a GGUF file", way_out)
-        named = named or (name if name in CARDS else None)
         folder = _published(Published(hub_id, revision, dtype, named), anyway, quiet=as_json)
         _tell(read_card(folder), folder, as_json)
         return
