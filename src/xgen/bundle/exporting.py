@@ -97,7 +97,7 @@ def export_gguf(
         pad_id=ids.get("pad_token_id"),
     )
     with whole_file(target) as draft:
-        write_gguf(draft, found.shape, _tensor_source(found, torch.float32), tokenizer, facts, dtype)
+        write_gguf(draft, found.shape, _tensor_source(found), tokenizer, facts, dtype)
     return card
 
 
@@ -134,11 +134,13 @@ def _ids_of(folder: Path) -> dict[str, Any]:
     return ids
 
 
-def _tensor_source(found: Found, dtype: torch.dtype) -> Callable[[str], Tensor]:
+def _tensor_source(found: Found, dtype: torch.dtype | None = None) -> Callable[[str], Tensor]:
+    """A function from our parameter name to its tensor: as `dtype`, or in the type that it comes in."""
     weights = load_weights(found.folder, found.shape)
 
     def tensor_of(name: str) -> Tensor:
-        tensor = found.changed(weights[name], name).to(dtype)
+        tensor = found.changed(weights[name], name)
+        tensor = tensor if dtype is None else tensor.to(dtype)
         if dtype == torch.float16 and not tensor.isfinite().all():
             raise BadModel(name, "it holds numbers that fp16 cannot", "export it as bf16")
         return tensor

@@ -117,13 +117,14 @@ def _kind(size: tuple[int, ...], wanted: gguf.GGMLQuantizationType) -> gguf.GGML
 def _quantised(tensor: Tensor, name: str, kind: gguf.GGMLQuantizationType) -> np.ndarray[Any, Any]:
     """Bytes [rows, bytes of a row] of a tensor in the file's type."""
     flat = tensor.detach().reshape(-1, tensor.shape[-1])
-    made = []
+    block, n_bytes = gguf.GGML_QUANT_SIZES[kind]
+    made = np.empty((len(flat), flat.shape[1] // block * n_bytes), np.uint8)
     for start in range(0, len(flat), _ROWS_AT_ONCE):
         rows = flat[start : start + _ROWS_AT_ONCE].to("cpu", torch.float32)
         if kind == gguf.GGMLQuantizationType.F16 and not rows.half().isfinite().all():
             raise BadModel(name, "it holds numbers that fp16 cannot", "export it as bf16")
-        made.append(gguf.quants.quantize(rows.contiguous().numpy(), kind).view(np.uint8))
-    return np.concatenate(made).reshape(*tensor.shape[:-1], -1)
+        made[start : start + len(rows)] = gguf.quants.quantize(rows.contiguous().numpy(), kind).view(np.uint8)
+    return made.reshape(*tensor.shape[:-1], -1)
 
 
 def _permuted(tensor: Tensor, head_dim: int) -> Tensor:
