@@ -4,11 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from xgen.model import attention
 from xgen.model.attention import FEW, attend_cpu, attend_gpu, attend_reference
-from xgen.model.int8 import Int8Rows, dequantised, quantised
-from xgen.model.keys_values import written
+from xgen.model.int8 import Int8Rows, add_int8, dequantised, quantised
+from xgen.model.keys_values import even_keys, written
+from xgen.model.shape import Shape
+from xgen.model.transformer import Transformer
 
 SIZE = st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 12), st.sampled_from([2, 16, 64]))
 
@@ -94,3 +97,50 @@ def test_what_is_not_filled_is_not_seen():
     assert k.shape == v.shape == (1, 2, 7, 16)
     assert (buffers[0][:, :, 7:] == 7).all()
     assert torch.equal(dequantised(*k, torch.float32), k.dense(torch.float32))
+
+
+def uneven(n_kv_heads=2, bias=150.0):
+    """A model with a bias on some of its keys' numbers that is far above the others."""
+    torch.manual_seed(0)
+    model = Transformer(
+        Shape(2, 64, 96, 4, n_kv_heads, 32, 99, 512, qkv_bias=True, tied_head=True), attend_cpu
+    )
+    for layer in model.layers:
+        for each in (layer.q, layer.k, layer.v):
+            nn.init.normal_(each.weight, std=0.15)
+            nn.init.normal_(each.bias, std=0.2)
+        layer.k.bias.data.view(n_kv_heads, 32)[:, 11] += bias
+    return model.requires_grad_(False).eval()
+
+
+@pytest.mark.parametrize("form", ["plain", "int8 beside", "int8 alone"])
+@torch.inference_mode()
+def test_evened_keys_change_nothing_in_floats(form, matrices_in_8_bits):
+    """Powers of two, for rotated pairs, in all the forms of weights: exact."""
+    ids = torch.randint(0, 99, (1, 30), generator=torch.Generator().manual_seed(1))
+    logits = []
+    for evened in (False, True):
+        model = uneven()
+        if form != "plain":
+            add_int8(model, matrices_in_8_bits(model), 4, alone=form == "int8 alone")
+        if evened:
+            before = model.layers[0].k.bias.clone()
+            even_keys(model)
+            assert not torch.equal(model.layers[0].k.bias, before)
+        logits.append([model.logits(model(ids)), model.logits(model(ids[:, :3]))])
+    for one, other in zip(*logits, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_8_bits_hold_evened_keys_better():
+    ids = torch.randint(0, 99, (1, 60), generator=torch.Generator().manual_seed(1))
+    exact = uneven().logits(uneven()(ids))
+    off = []
+    for evened in (False, True):
+        model = uneven()
+        if evened:
+            even_keys(model)
+        cache = [room_of_8_bits(1, 2, 60, 32) for _ in model.layers]
+        off.append(float((model.logits(model(ids, cache=cache)) - exact).norm() / exact.norm()))
+    assert off[1] < 0.2 * off[0]

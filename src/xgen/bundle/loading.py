@@ -18,6 +18,7 @@ from xgen.errors import BadModel, XgenError
 from xgen.formats.folder import load_weights
 from xgen.model.attention import attend_for
 from xgen.model.int8 import FEW_ROWS, add_int8
+from xgen.model.keys_values import even_keys
 from xgen.model.memory import Setting
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
@@ -118,6 +119,8 @@ def load(
     ends = frozenset(end_ids(folder, shape))
     nameless = (i for i in range(shape.vocab_size) if not tokenizer.token_bytes(i))
     model = _model(found, place, choice)
+    if cache_dtype == torch.int8:
+        even_keys(model)
     if place.type == "cpu" and (n_threads := leave_busy_cores(started)) < all_threads():
         note(f"other programs keep cores busy: computing on {n_threads} of {all_threads()}")
     return Bundle(

@@ -74,6 +74,10 @@ class WeightInt8(nn.Module):
             parts.append(linear(x, weight_PK, None if self.bias is None else self.bias[here]))
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
+    def dense(self) -> Tensor:
+        """What the weights stand for, fp32 [N, K]."""
+        return dequantised(self.int8_NK, self.scale_N, torch.float32)
+
     def _few(self, x: Tensor) -> Tensor:
         rows_RK = x.reshape(-1, self.in_features).bfloat16()
         out_RN = torch._weight_int8pack_mm(rows_RK, self.int8_NK, self.scale_bf16_N).to(x.dtype)
