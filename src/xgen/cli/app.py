@@ -16,6 +16,7 @@ import typer
 from xgen.cli.bench import bench
 from xgen.cli.cache import cache
 from xgen.cli.chat import chat
+from xgen.cli.check import check
 from xgen.cli.data import data
 from xgen.cli.export import export
 from xgen.cli.import_ import import_
@@ -32,7 +33,7 @@ from xgen.show import note
 BAD_INPUT = 2
 VERBS = {
     verb.__name__.removesuffix("_"): verb
-    for verb in (read, chat, tokens, models, pull, import_, export, cache, bench, train, plot)
+    for verb in (read, chat, tokens, models, pull, import_, export, cache, bench, check, train, plot)
 }
 
 # Some versions of typer hold click within themselves, others import it; this is the class of either.

@@ -83,7 +83,7 @@ class WeightInt8(nn.Module):
         out_RN = torch._weight_int8pack_mm(rows_RK, self.int8_NK, self.scale_bf16_N).to(x.dtype)
         if self.bias is not None:
             out_RN = out_RN + self.bias
-        return out_RN.view(*x.shape[:-1], -1)
+        return out_RN.view(*x.shape[:-1], self.out_features)
 
 
 class Int8Rows(NamedTuple):
