@@ -1,0 +1,43 @@
+"""The kernels compile for every GPU that is meant, where NVRTC is: no GPU is needed for that."""
+
+from pathlib import Path
+
+import pytest
+
+from xgen.engine.kernels.compiled import SOURCES, CannotCompile, _compile, _nvrtc, cubin, macros
+from xgen.engine.one_token import TUNINGS
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    try:
+        return _nvrtc()
+    except CannotCompile:
+        pytest.skip("no NVRTC here: pip install nvidia-cuda-nvrtc")
+
+
+@pytest.mark.parametrize("part", SOURCES)
+@pytest.mark.parametrize(
+    ("capability", "flags"),
+    [((7, 5), ("FP16",)), ((7, 5), ("FP16", "INT8", "INT8_CACHE")), ((9, 0), ()), ((9, 0), ("INT8",))],
+)
+def test_from_turing_on(nvrtc, part, capability, flags, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XGEN_HOME", str(tmp_path))
+    cut = TUNINGS[0 if capability == (9, 0) else -1][1 + ("INT8" in flags)]
+    numbers = {"HEAD_DIM": 128, "SHARED": 1, "MOST_INPUTS": 11008, "RESIDENT": 2 * cut.blocks}
+    numbers |= {name.upper(): value for name, value in vars(cut).items()}
+    code = cubin(part, numbers | dict.fromkeys(flags), capability)
+    assert code.startswith(b"\x7fELF")
+    [kept] = (tmp_path / "kernels").iterdir()
+    assert kept.read_bytes() == code == cubin(part, numbers | dict.fromkeys(flags), capability)
+
+
+def test_what_does_not_compile_is_said_with_the_compilers_words(nvrtc):
+    with pytest.raises(CannotCompile, match='identifier "nonsense" is undefined'):
+        _compile(nvrtc, "__global__ void f(int* x) { *x = nonsense; }", ["--gpu-architecture=sm_90"])
+    with pytest.raises(CannotCompile, match="invalid value for --gpu-architecture"):
+        _compile(nvrtc, "", ["--gpu-architecture=sm_1"])
+
+
+def test_only_macros_that_a_source_names_are_given():
+    assert macros("int x = SIZE; // WIDE", {"SIZE": 3, "WIDE": None, "OTHER": 1}) == ["-DSIZE=3", "-DWIDE"]
