@@ -33,6 +33,8 @@ class Headers:
         `offsets` are the characters of each of `ids`; a token written in bytes shares its own among them.
         Raises XgenError where a header of single bytes, which has no other ids, stands in the text.
         """
+        if not self.stand_in(ids):
+            return ids, offsets
         own = [any(start <= begin and end <= stop for start, stop in markup) for begin, end in offsets]
         while broken := self._to_break(ids, offsets, markup, own):
             pieces = [

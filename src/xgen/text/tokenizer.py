@@ -158,8 +158,7 @@ class Tokenizer:
 
     def _stretch(self, pieces: Sequence[Piece]) -> list[int]:
         text = replace_surrogates("".join(piece.text for piece in pieces))[0]
-        ids = self._ids(text)
-        if not self._headers.stand_in(ids):
+        if not self._headers.stand_in(ids := self._ids(text)):
             return ids
         markup: list[Span] = []
         end = 0
