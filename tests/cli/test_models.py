@@ -88,3 +88,14 @@ def test_bad_wishes_are_one_sentence(run_xgen: Callable) -> None:
     assert "did you mean smollm2" in ended.err
     assert run_xgen("models", "nano", "--use", "commercial").code == 2
     assert run_xgen("models", "--use", "war").code == 2
+
+
+def test_a_name_shows_what_memory_its_whole_window_takes(run_xgen: Callable, reader) -> None:
+    """Pulled or not; an 8K document with 8-bit weights and cache within 10 GB."""
+    out = run_xgen("models", "xgen-7b-8k-base").out
+    held = dict(line.split(":  ", 1) for line in out.replace(": ", ":  ").splitlines() if "memory, " in line)
+    assert len(held) == 4
+    sizes = [float(size.strip().removesuffix(" GB")) for size in held.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 18
+    assert sizes[-1] < 10

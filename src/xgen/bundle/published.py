@@ -16,12 +16,14 @@ from xgen.files import held_alone, model_folder, require_room, write_whole
 from xgen.formats.checkpoint import FORMS
 from xgen.formats.folder import read_json, shard_names
 from xgen.hub import Published, Repository, bring, look_up
+from xgen.model.memory import Setting, needed
 from xgen.model.shape import Shape
 from xgen.show import note
 
 SHORT_READ_TOKENS = 2048
 """The cache of so many tokens is the least that reading with a model is said to take."""
 
+_IN_16_BITS, _IN_8_BITS = Setting("bf16", "bf16", "bf16"), Setting("int8", "int8", "bf16")
 _SMALL_BYTES = 1 << 26
 _WEIGHTS = (".safetensors", ".bin")
 _CGROUP_LIMITS = (
@@ -150,7 +152,7 @@ def _require_what_it_takes(
         )
     drafts = work.with_name(work.name.removesuffix(".hub") + ".import")
     require_room(work, most - _on_disk(work) - _on_disk(drafts))
-    least = shape.weight_bytes(1) + shape.cache_bytes(SHORT_READ_TOKENS, 1)
+    least = needed(shape, _IN_8_BITS, SHORT_READ_TOKENS).total
     if memory and least > max(memory, gpu) and not anyway:
         what = f"reading even {SHORT_READ_TOKENS:,} tokens in 8 bits takes {_gb(least)} of memory"
         way_out = "use a machine with more, or bring it all the same with --anyway"
@@ -164,11 +166,8 @@ def _on_disk(folder: Path) -> int:
 
 
 def _memory_said(shape: Shape) -> str:
-    window = f"{shape.max_seq_len:,} tokens"
-    return (
-        f"reading {window} with it takes {_gb(shape.weight_bytes(2) + shape.cache_bytes(shape.max_seq_len))} "
-        f"of memory in 16 bits, {_gb(shape.weight_bytes(1) + shape.cache_bytes(shape.max_seq_len, 1))} in 8"
-    )
+    halves, bytes_ = (_gb(needed(shape, held, shape.max_seq_len).total) for held in (_IN_16_BITS, _IN_8_BITS))
+    return f"reading {shape.max_seq_len:,} tokens with it takes {halves} of memory in 16 bits, {bytes_} in 8"
 
 
 def machine_bytes() -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """`xgen models`: which models there are, what they may be used for, and which are on disk."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,8 +141,27 @@ def _in_full(one: Card) -> str:
         facts["file"] = f"{one.source.file}, {megabytes(one.source.n_bytes)}, SHA-256 {one.source.sha256}"
     if (base := pulled_name(one.name)) != one.name:
         facts["adapts"] = f"{base}, by an adapter in the package"
+    facts |= _memory(one)
     width = max(map(len, facts)) + 2
     return "\n".join(f"{key + ':':<{width}}{value}" for key, value in facts.items())
+
+
+def _memory(one: Card) -> dict[str, str]:
+    """What the whole window takes, by how the model is held; nothing where its sizes are not known."""
+    from xgen.model.memory import needed, settings
+    from xgen.model.shape import SHAPES
+
+    name = pulled_name(one.name)
+    found = [shape for known, shape in SHAPES.items() if name == known or name.startswith(f"{known}-")]
+    if not found and (model_folder(name) / "config.json").is_file():
+        from xgen.formats.folder import read_shape
+
+        found = [read_shape(model_folder(name) / "config.json")]
+    if not found:
+        return {}
+    shape = replace(found[0], max_seq_len=one.window_tokens or found[0].max_seq_len)
+    window = {str(held): needed(shape, held, shape.max_seq_len).total for held in settings("bf16")}
+    return {f"memory, {held}": f"{n_bytes / 1e9:.1f} GB" for held, n_bytes in window.items()}
 
 
 def _size(one: Card) -> str:
