@@ -199,11 +199,23 @@ def test_of_two_documents_the_one_that_is_named_answers(language: str) -> None:
 
 def test_the_order_of_sets_decides_nothing(tmp_path: Path) -> None:
     """Another process, with another seed of Python's hashes, makes the same lines."""
-    code = (
-        "from xgen.data.made import facts, papers; from xgen.data.made.texts import Filler\n"
-        "for make in (facts.pages('de', 'en', Filler([]), 2, 3), papers.pages('it', Filler([]), 2, 3)):\n"
-        "    print(*(page.line() for page in make), sep='\\n')"
-    )
+    code = """
+from xgen.data.made import facts, licences, lists, papers, siblings
+from xgen.data.made.texts import Filler, Text
+none = Filler([])
+texts = []
+for n in range(40):
+    words = [f"{chr(97 + (n * k) % 26)}{n * k}" for k in range(1, 30)]
+    body = " ".join([*words, "and so on."])
+    asked = {"question": " ".join(words[:6]), "type": "extractive", "answers": [{"text": words[8]}]}
+    asked["answers"][0]["start"] = body.index(words[8])
+    texts.append(Text(f"t{n}", "en", "", body, "MIT", (asked,)))
+for make in (
+    facts.pages("de", "en", none, 2, 3), papers.pages("it", none, 2, 3), lists.pages("en", none, 2, 3),
+    licences.pages(none, 2, 3), siblings.pages("en", texts, 5, 3),
+):
+    print(*(page.line() for page in make), sep="\\n")
+"""
     said = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -214,3 +226,4 @@ def test_the_order_of_sets_decides_nothing(tmp_path: Path) -> None:
         for seed in ("1", "2")
     }
     assert len(said) == 1
+    assert said.pop().count(b"\n") > 8

@@ -1,7 +1,7 @@
 """A made document with its questions, and the blocks of text that it is put together from."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
@@ -102,8 +102,3 @@ def joined(blocks: Iterable[Block], gap: str = GAP) -> Block:
 def common_licence(licences: Iterable[str]) -> str:
     """One line for the licences of several texts, each named once."""
     return "; ".join(sorted({licence for licence in licences if licence}))
-
-
-def only_once(text: str, parts: Sequence[str]) -> bool:
-    """Whether each of the parts stands in the text at exactly one place."""
-    return all(text.count(part) == 1 for part in parts)
