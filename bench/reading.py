@@ -303,6 +303,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--tables", type=Path, metavar="FILE", help="of made.py, for the row licences")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--cache", default="auto")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"with commas, of {', '.join(ROWS)}")
     parser.add_argument("--read", choices=("whole", "select"))
     parser.add_argument("--quote", action="store_true", help="with --read: answer by a quotation")
@@ -339,7 +340,13 @@ def main(arguments: Sequence[str]) -> None:
     if options.dev:
         langs = options.lang.split(",") if options.lang else None
         sets += [s for s in development_sets(options.dev) if langs is None or s.lang in langs]
-    reader = xgen.load(options.model, device=options.device, dtype=options.dtype, adapter=options.adapter)
+    reader = xgen.load(
+        options.model,
+        device=options.device,
+        dtype=options.dtype,
+        adapter=options.adapter,
+        cache=options.cache,
+    )
     rows, notes = all_rows(
         sets, options.rows, options.limit, cache(lambda text: len(reader.bundle.tokenizer.encode(text)))
     )
