@@ -72,6 +72,12 @@ def test_a_name_is_given_by_a_person_or_exactly_known(
     assert card.licence.startswith("research only")
     card = import_model(source.rename(tmp_path / "inst"), tmp_path / "other", quiet=True)
     assert (card.name, card.licence, card.commercial_use) == ("inst", "Apache-2.0", True)
+    snapshot = tmp_path / "hub" / "models--Salesforce--xgen-7b-8k-base" / "snapshots" / ("e" * 40)
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(tmp_path / "inst")  # as the hub's own library keeps files elsewhere
+    card = import_model(snapshot, tmp_path / "fourth", quiet=True)
+    assert (card.name, card.commercial_use) == ("xgen-7b-8k-base", True)
+    assert json.loads((tmp_path / "fourth" / "origin.json").read_text())["revision"] == "e" * 40
     with pytest.raises(BadModel, match=r"82,240 parameters, smollm2 has"):
         import_model(tmp_path / "inst", tmp_path / "third", named="smollm2", quiet=True)
 

@@ -29,6 +29,7 @@ from xgen.formats.folder import (
     write_json,
 )
 from xgen.formats.stored import DAMAGED, StoredTensor
+from xgen.hub import HUB_ID
 from xgen.model.shape import Shape
 from xgen.show import note, progress
 
@@ -82,7 +83,7 @@ def import_model(
         raise BadModel(str(target), "it is there already", "name another folder, or remove it")
     if dtype not in (*_DTYPES, None):
         raise XgenError(f"type {dtype!r}", "it is not known", "use " + ", ".join(_DTYPES))
-    name = arriving.hub_id if arriving else source.resolve().name
+    name, revision = (arriving.hub_id, arriving.revision) if arriving else _name_of(source)
     brought = carried(source, name, named)
     if arriving is None or arriving.bring is None:
         tensors = read_checkpoint(source, brought.shape)
@@ -101,14 +102,14 @@ def import_model(
         batches = partial(_arriving, source, brought.shape, arriving)
     origin = {
         "name": name,
-        "revision": arriving.revision if arriving else None,
+        "revision": revision,
         "files": files,
         "corrected": brought.corrections,
     }
     if not quiet:
         for correction in brought.corrections:
             note(f"{name}: {correction}: corrected")
-    plan = _Plan(brought.shape, kind, target, (name, origin["revision"], files, times))
+    plan = _Plan(brought.shape, kind, target, (name, revision, files, times))
     with held_alone(plan.work / "lock", str(target), "another process is importing it now"):
         try:
             plan.write_weights(batches, quiet)
@@ -131,6 +132,15 @@ def import_model(
         plan.draft.rename(target)
         shutil.rmtree(plan.work, ignore_errors=True)
     return brought.card
+
+
+def _name_of(source: Path) -> tuple[str, str | None]:
+    """The name of a folder; in the cache of the hub's own library, its id and its commit."""
+    source = source.absolute()
+    owner_and_name = source.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
+    if source.parent.name == "snapshots" and HUB_ID.fullmatch(owner_and_name):
+        return owner_and_name, source.name
+    return source.resolve().name, None
 
 
 _Batches = Callable[[set[str]], Iterator[dict[str, StoredTensor]]]
