@@ -13,13 +13,20 @@ from typing import Any
 
 from xgen.cards import CARDS, Card, imported_card, write_card
 from xgen.errors import BadModel
-from xgen.formats.folder import CHATML, CONFIG_FILE, read_json, read_shape, write_config, write_json
+from xgen.formats.folder import (
+    CHATML,
+    CONFIG_FILE,
+    GENERATION_FILE,
+    read_json,
+    read_shape,
+    write_config,
+    write_json,
+)
 from xgen.model.shape import Shape
 from xgen.text.chat import SETTINGS_FILE, TEMPLATE_FILE, ChatTemplate
 from xgen.text.tokenizer import TOKENIZER_FILE, Tokenizer
 from xgen.text.xgen_tokens import END_OF_TEXT, RANKS_FILE, TOKENIZER_SETTINGS, find_ranks, xgen_tokenizer_json
 
-GENERATION_FILE = "generation_config.json"
 XGEN_CODE_FILE = "tokenization_xgen.py"
 _XGEN_CLASS = "xgentokenizer"
 _XGEN_END = 50_256

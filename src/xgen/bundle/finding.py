@@ -11,11 +11,9 @@ from xgen.cards import ADAPTED, CARDS, Card, adapted_card, card, pulled_name, re
 from xgen.errors import BadModel, NotPulled
 from xgen.files import model_folder, shipped_adapter, shipped_file
 from xgen.formats.adapter import ADAPTER_FILE, load_adapter
-from xgen.formats.folder import CONFIG_FILE, read_json, read_shape
+from xgen.formats.folder import CONFIG_FILE, GENERATION_FILE, read_json, read_shape
 from xgen.model.lora import Adapter, merged
 from xgen.model.shape import Shape
-
-GENERATION_FILE = "generation_config.json"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from xgen.formats.stored import StoredTensor
 from xgen.model.shape import Shape
 
 CONFIG_FILE = "config.json"
+GENERATION_FILE = "generation_config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 ROTARY_BUFFER = "rotary_emb.inv_freq"

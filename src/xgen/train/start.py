@@ -17,6 +17,7 @@ from xgen.formats.adapter import save_adapter
 from xgen.formats.folder import (
     CHATML,
     CONFIG_FILE,
+    GENERATION_FILE,
     INDEX_FILE,
     load_weights,
     read_json,
@@ -41,7 +42,7 @@ INITIAL_SPREAD = 0.02
 """Standard deviation of fresh weights (GPT-2; Radford et al. 2019), less for what adds to the stream."""
 
 END_OF_TURN = "<|im_end|>"
-TOKENIZER_FILE, GENERATION_FILE = "tokenizer.json", "generation_config.json"
+TOKENIZER_FILE = "tokenizer.json"
 
 
 def shape_of(recipe: Recipe, vocab_size: int | None) -> Shape:
