@@ -66,10 +66,10 @@ def test_against_the_written_out_pass(name, dtype, int8):
     shape = SHAPES[name]
     model, exact = two_models(shape, dtype, int8)
     cache = Cache.empty(model, N + 40, torch.int8 if int8 else None)
-    expected_cache = Cache.empty(exact, N + 40)
+    expected_cache = Cache.empty(exact, N + 40, torch.int8 if int8 else None)
     assert reader_for(model, cache) is not None
     logits = prefill(model, cache, ids_of(shape))
-    noise = NOISE[dtype] + (0.05 if int8 else 0)  # 8-bit keys and values
+    noise = NOISE[dtype] + (0.03 if int8 else 0)  # where a key is rounded to another integer
     with torch.inference_mode():
         ids = torch.tensor([ids_of(shape)], device="cuda")
         expected = exact.logits(exact(ids, cache=expected_cache.buffers)[0, -1])

@@ -133,8 +133,9 @@ def most_shared_bytes(device: torch.device) -> int:
 class OnDevice:
     """Kernels of one part on one CUDA device, launched on torch's current stream.
 
-    From Hopper on a kernel may start before the one in front of it has ended: those of ours wait in time
-    (CUDA C Programming Guide, Programmatic Dependent Launch).
+    From Hopper on a kernel may start before the one in front of it has ended, also behind those of
+    libraries: each of ours waits before it touches what another one makes (CUDA C Programming Guide,
+    Programmatic Dependent Launch).
     """
 
     def __init__(self, part: str, defines: Defines, device: torch.device) -> None:

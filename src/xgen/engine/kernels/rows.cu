@@ -1,6 +1,8 @@
 // Of a prefill what is no product: a norm, the rotation with the cache's filling, the gate. Each reads and
 // writes once; rows are 16 bit, sums fp32. A thread moves 8 numbers at a time.
 //
+// They wait, for cuBLAS's products let the next kernel start before they have ended.
+//
 // -D: HEAD_DIM, INT8_CACHE.
 
 #define HALF_DIM (HEAD_DIM / 2)
@@ -28,6 +30,7 @@ __device__ __forceinline__ void put_eight(u16* to, const float* x) {
 extern "C" __global__ void __launch_bounds__(ROW_THREADS) norm_rows(const u16* x, const float* gain, u16* out,
                                                                     int n, float eps) {
     __shared__ float sums[ROW_THREADS / 32];
+    wait_for_previous();
     x += (long long)blockIdx.x * n;
     out += (long long)blockIdx.x * n;
     float v[8], squares = 0;
@@ -69,6 +72,7 @@ __device__ __forceinline__ void store_eight(const float* x, float step, Stored* 
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
 place(u16* q, u16* k, u16* v, const float* turns, Stored* keys, Stored* values, float* key_scales,
       float* value_scales, int start, int n_heads, int n_kv_heads, int capacity) {
+    wait_for_previous();
     const int token = blockIdx.x, at = start + token, per_head = HEAD_DIM / 16;
     const float* turn = turns + (long long)at * HEAD_DIM;
     const int n_all = (n_heads + 2 * n_kv_heads) * per_head, n_padded = (n_all + 31) / 32 * 32;
@@ -119,6 +123,7 @@ place(u16* q, u16* k, u16* v, const float* turns, Stored* keys, Stored* values, 
 // Rows of int8 weights [blockIdx, n] times their scales, in 16 bits.
 extern "C" __global__ void __launch_bounds__(ROW_THREADS) dense_rows(const signed char* rows, const float* scales,
                                                                      u16* out, int n) {
+    wait_for_previous();
     const float scale = __ldg(scales + blockIdx.x);
     rows += (long long)blockIdx.x * n;
     out += (long long)blockIdx.x * n;
@@ -136,6 +141,7 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS) dense_rows(const signe
 
 // gate <- silu(gate) * up, [n], n a multiple of 8.
 extern "C" __global__ void __launch_bounds__(ROW_THREADS) gated(u16* gate, const u16* up, long long n) {
+    wait_for_previous();
     const long long at = 8 * ((long long)blockIdx.x * ROW_THREADS + threadIdx.x);
     if (at >= n) return;
     float a[8], b[8];
