@@ -65,6 +65,14 @@ def test_8_bit_copies_are_shown_and_stay(run_xgen: Callable, document: int, home
     assert sum(entry["bytes"] for entry in found["int8"]) == sum(p.stat().st_size for p in folder.iterdir())
 
 
+def test_8_bit_copies_go_if_they_are_named(run_xgen: Callable, document: int) -> None:
+    folder = shelf.folder().parent / "int8"
+    folder.mkdir()
+    (folder / "a.safetensors").write_bytes(b"four")
+    found = json.loads(run_xgen("cache", "--clear-int8", "--json").out)
+    assert (found["removed_bytes"], found["int8"], found["total_bytes"]) == (4, [], document)
+
+
 def test_it_clears(run_xgen: Callable, document: int) -> None:
     assert json.loads(run_xgen("cache", "--clear", "--json").out)["removed_bytes"] == document
     assert list(shelf.folder().iterdir()) == []

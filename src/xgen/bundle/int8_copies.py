@@ -56,6 +56,17 @@ def int8_copies() -> list[tuple[str, int]]:
     return found
 
 
+def clear_int8_copies() -> int:
+    """Remove the 8-bit copies of weights; how many bytes. What uses them now goes on doing so."""
+    removed = 0
+    for path in int8_folder().glob("*.safetensors"):
+        with suppress(OSError):  # another process was first, or Windows has it open
+            size = path.stat().st_size
+            path.unlink()
+            removed += size
+    return removed
+
+
 def kept_int8_weights(found: Found, weights: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """NAME.int8 and NAME.scale of every matrix, mapped from the cache folder; made and kept there at first.
 

@@ -24,6 +24,13 @@ def cache(
             "downloads stay.",
         ),
     ] = False,
+    clear_int8: Annotated[
+        bool,
+        typer.Option(
+            "--clear-int8",
+            help="Remove the 8-bit copies of weights, which are made anew where they are used.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what is kept of documents, so that asking again starts at once.
@@ -35,11 +42,11 @@ def cache(
     The 8-bit copies of weights in the cache folder are named too; they hold nothing of any document.
     """
     from xgen import shelf
-    from xgen.bundle.int8_copies import int8_copies, int8_folder
+    from xgen.bundle.int8_copies import clear_int8_copies, int8_copies, int8_folder
     from xgen.engine import kept
     from xgen.text import kept as kept_texts
 
-    removed = shelf.clear() if clear else 0
+    removed = (shelf.clear() if clear else 0) + (clear_int8_copies() if clear_int8 else 0)
     documents, texts, copies = kept.entries(), kept_texts.entries(), int8_copies()
     total = sum(entry.n_bytes for entry in documents) + sum(entry.n_bytes for entry in texts)
     if as_json:
@@ -63,7 +70,7 @@ def cache(
             }
         )
         return
-    if clear:
+    if clear or clear_int8:
         print_text(f"{_size(removed)} removed.")
     _print_kept(documents, texts)
     print_text(f"{total / 1e6:,.0f} of {shelf.limit_bytes() / 1e6:,.0f} MB in {shelf.folder()}")
