@@ -93,6 +93,8 @@ def test_against_peft_an_adapter_is_merged(model: Path, adapter: Path, tmp_path:
         expected, found = with_adapter(ids).logits, merged(ids).logits
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     own = load(model, **ON_CPU, adapter=adapter)
+    assert "base_model: Qwen/" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "LICENSE-Apache-2.0").read_text().lstrip().startswith("Apache License")
     assert read_card(tmp_path / "out").licence == own.card.licence == "CC-BY-SA-4.0; tiny: Apache-2.0"
 
 
