@@ -4,10 +4,10 @@
 
 `xgen-small` is made here: XGen-7B's format (its configuration, vocabulary, pickled fp32 shards) at a small
 size with random weights, saved as it was published and brought over as by `xgen import`. Everything is
-compared with transformers in fp64 over one text: the logits of every position in fp32 and in bf16, ours as
-the engine computes them (prefill in chunks behind a cache), theirs in one pass. KL is of the reference to
-the other, in nats a token. Then the likeliest continuations of 50 prompts, in fp32. The last line printed is
-the result as JSON.
+compared with transformers in fp64 (or fp32, which is quicker) over one text: the logits of every position in
+fp32 and in bf16, ours as the engine computes them (prefill in chunks behind a cache), theirs in one pass. KL
+is of the reference to the other, in nats a token. Then the likeliest continuations of 50 prompts, in fp32.
+What is done of it goes into bench/results/parity.json; the last line printed is the result as JSON.
 """
 
 import argparse
@@ -111,7 +111,11 @@ def compared(reference: Logits, other: Logits, lengths: Sequence[int]) -> dict[s
 
 @torch.inference_mode()
 def greedy_texts(folder: Path, prompts: Sequence[str], n_tokens: int) -> dict[str, Any]:
-    """How many prompts are continued with the same ids; where not, how near the two best logits were."""
+    """How many prompts are continued with the same ids; where not, how near the two best logits were.
+
+    transformers reads a prompt with our continuation once: as long as each id is its own first choice, its
+    greedy text is ours.
+    """
     bundle, model = load(folder, device="cpu", dtype="fp32"), peer(folder, torch.float32)
     choose = greedy(bundle.hidden_ids)
     n_same, partings = 0, []
@@ -120,57 +124,74 @@ def greedy_texts(folder: Path, prompts: Sequence[str], n_tokens: int) -> dict[st
         cache = Cache.empty(bundle.model, len(ids) + n_tokens)
         logits = prefill(bundle.model, cache, ids)
         mine = list(generate(bundle.model, cache, logits, choose, frozenset(), n_tokens))
-        options = {"do_sample": False, "max_new_tokens": n_tokens, "min_new_tokens": n_tokens}
-        hidden = {"suppress_tokens": sorted(bundle.hidden_ids)} if bundle.hidden_ids else {}
-        whole = model.generate(torch.tensor([ids]), pad_token_id=0, **options, **hidden)[0].tolist()
-        their = whole[len(ids) :]
-        if mine == their:
-            n_same += 1
-            continue
-        at = next(i for i, (a, b) in enumerate(zip(mine, their, strict=False)) if a != b)
-        best = model(torch.tensor([ids + mine[:at]])).logits[0, -1].topk(2).values
-        partings.append({"prompt": prompt, "token": at, "margin": float(best[0] - best[1])})
+        behind = model(torch.tensor([ids + mine])).logits[0, len(ids) - 1 : -1]
+        behind[:, sorted(bundle.hidden_ids)] = float("-inf")
+        best = behind.topk(2)
+        same = (best.indices[:, 0] == torch.tensor(mine)).tolist()
+        n_same += all(same)
+        if not all(same):
+            at = same.index(False)
+            margin = float(best.values[at, 0] - best.values[at, 1])
+            partings.append({"prompt": prompt, "token": at, "margin": margin})
     return {"prompts": len(prompts), "tokens_each": n_tokens, "equal": n_same, "partings": partings}
 
 
-def measured(folder: Path, lengths: Sequence[int], n_tokens: int) -> dict[str, Any]:
-    from prompts import PROMPTS
-
+def logits_compared(folder: Path, lengths: Sequence[int], exact: torch.dtype) -> dict[str, Any]:
+    """The distances of ours and of transformers' from transformers in the type `exact`."""
     ids = text_ids(folder, max(lengths))
-    reference = theirs(folder, torch.float64, ids)
-    found: dict[str, Any] = {}
+    reference = theirs(folder, exact, ids)
+    found: dict[str, Any] = {"reference": f"transformers {str(exact).removeprefix('torch.')}"}
     for name, make in (
         ("ours fp32", lambda: ours(folder, "fp32", ids)),
         ("transformers fp32", lambda: theirs(folder, torch.float32, ids)),
         ("ours bf16", lambda: ours(folder, "bf16", ids)),
         ("transformers bf16", lambda: theirs(folder, torch.bfloat16, ids)),
     ):
+        if name == "transformers fp32" and exact == torch.float32:
+            continue
         found[name] = compared(reference, make(), lengths)
         gc.collect()
         print(f"{folder.name:<12} {name:<18}", json.dumps(found[name]), flush=True)
-    return {"to_fp64": found, "greedy": greedy_texts(folder, PROMPTS, n_tokens)}
+    return found
+
+
+def keep(model: str, part: str, found: dict[str, Any]) -> None:
+    """Put one part of one model's result into the file, beside the others'."""
+    path = RESULTS / "parity.json"
+    result = json.loads(path.read_text("utf-8")) if path.exists() else {"models": {}}
+    result["models"].setdefault(model, {})[part] = found
+    write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
 
 
 def main(arguments: Sequence[str]) -> None:
+    from prompts import PROMPTS
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--models", default="smollm2,xgen-small")
+    parser.add_argument("--parts", default="logits,greedy")
     parser.add_argument("--lengths", type=lambda said: [int(n) for n in said.split(",")], default=[*LENGTHS])
+    parser.add_argument("--reference", choices=["float64", "float32"], default="float64")
     parser.add_argument("--tokens", type=int, default=32, help="of each continuation")
     parser.add_argument("--work", type=Path, required=True, help="a folder for the model that is made")
     parser.add_argument("--ranks", type=Path, default=ROOT / ".." / "shared" / "tokens" / "gpt2.tiktoken")
     options = parser.parse_args(arguments)
-    models = {}
+    result = {}
     for name in options.models.split(","):
         folder = xgen_small(options.work, options.ranks) if name == "xgen-small" else model_folder(name)
-        models[name] = measured(folder, options.lengths, options.tokens)
-    result = {
-        "command": f"python bench/parity.py --models {options.models} --work FOLDER",
-        "date": now(),
-        "commit": commit(ROOT),
-        "machine": machine(torch.device("cpu")),
-        "models": models,
-    }
-    write_whole(RESULTS / "parity.json", (json.dumps(result, indent=1) + "\n").encode())
+        for part in options.parts.split(","):
+            if part == "greedy":
+                found = greedy_texts(folder, PROMPTS, options.tokens)
+            else:
+                found = logits_compared(folder, options.lengths, getattr(torch, options.reference))
+            found |= {
+                "command": f"python bench/parity.py --models {name} --parts {part} --work FOLDER"
+                + f" --reference {options.reference}" * (part == "logits"),
+                "date": now(),
+                "commit": commit(ROOT),
+                "machine": machine(torch.device("cpu")),
+            }
+            keep(name, part, found)
+            result[f"{name}, {part}"] = found
     print(json.dumps(result))
 
 
