@@ -194,7 +194,11 @@ def test_a_gap_is_filled_by_one_place_only_and_an_absent_one_is_of_another_text(
                 assert page.text[start:end] == asked.answer
                 assert not re.search(r"\n\w+ \w+ number ", between)  # no other heading is nearer
                 kinds_seen["under"] += 1
-    assert min(kinds_seen[kind] for kind in ("gap", "absent", "under")) > 2
+            elif any(asked.question == form.format(heading=quoted[0]) for form in asks["follows"]):
+                heads = re.findall(r"^\w+ \w+ number \w+$", page.text, re.MULTILINE)
+                assert heads[heads.index(quoted[0]) + 1] == asked.answer
+                kinds_seen["follows"] += 1
+    assert min(kinds_seen[kind] for kind in ("gap", "absent", "under", "follows")) > 2
 
 
 def test_what_a_sibling_lacks_is_nowhere_in_its_text_and_what_it_has_is_in_one_paragraph() -> None:
@@ -225,7 +229,7 @@ def test_all_languages_have_all_words() -> None:
             "row",
             "gap",
             "under",
-            "begins",
+            "follows",
             "heads",
         }
         assert len(asks["heads"]) == 1 + len(lists.VALUES)

@@ -1,4 +1,4 @@
-"""Any text asked back, in any language: the words in a gap, the word that comes next, a sentence's heading.
+"""Any text asked back, in any language: the words in a gap, the word that comes next, headings.
 
 What is quoted in a question stands in the text at one place only. Absent: a gap of another text.
 """
@@ -20,6 +20,16 @@ LONGEST_ANSWER = 45
 """Characters; fifteen in Chinese and Japanese."""
 
 _WIDE = re.compile(r"[\u2e80-\u9fff]")
+_WIDE_WORDS = re.compile(
+    r"[ァ-ヴー]{3,15}|(?<=[ぁ-ん、。「])[一-龠]{2,8}(?=[ぁ-ん、。」])|\d[\d,.]*[年月日人円元米个個件台%％]+"
+    r"|(?<=[，。、；：“《（])[^，。、；：”》）\s\w]*[一-龠]{3,12}(?=[，。、；：”》）])"
+)
+"""What is a whole in Chinese and Japanese: a name in katakana, kanji between kana, a number with what it
+counts, a clause between two marks."""
+
+_MARKED = re.compile(r"\[\d*;?\d*m")
+"""What is left of a terminal's colours."""
+
 _HEADING = re.compile(r"={2,4} ?(.+?) ?={2,4}|(?:#+ )?([^\W\d_][^:\n]{2,58}[\w)])")
 
 
@@ -67,6 +77,7 @@ def _page(language: str, texts: Sequence[Text], number: int, seed: int) -> Page 
 def _stretch(text: Text, n_characters: int, draw: random.Random) -> _Part:
     """Lines of a text in a row, of about `n_characters`."""
     lines = [line.rstrip() for line in re.sub(r"\n{3,}", "\n\n", text.text).strip().split("\n")]
+    lines = [line for line in lines if not _MARKED.search(line)] or [""]
     start = draw.randrange(len(lines)) if len(text.text) > n_characters else 0
     kept: list[str] = []
     length = 0
@@ -107,38 +118,38 @@ def _asked(
 
 def _gap(text: str, start: int, end: int, is_word: bool, draw: random.Random) -> tuple[Span, Span] | None:
     """([before's start, answer's start), [after's start, its end)) in a paragraph; None if it has no such."""
-    wide = bool(_WIDE.search(text[start:end]))
-    if wide:
-        edges = [i for i in range(start, end + 1) if not _within_a_word(text[i - 1 : i + 1])]
-        n_before, n_answer, n_after = draw.randint(8, 14), draw.randint(2, 8), draw.randint(4, 8)
-    else:
-        edges = [start, *(match.end() for match in re.finditer(r"\s+", text[start:end])), end]
-        edges = [edge if i in (0, len(edges) - 1) else start + edge for i, edge in enumerate(edges)]
-        n_before, n_answer, n_after = draw.randint(4, 8), draw.randint(1, 4), draw.randint(3, 5)
-        n_answer = 1 if is_word else n_answer
-    n_words = len(edges) - 1
-    possible = range(n_before, n_words - n_answer - n_after + 1)
-    for i in draw.sample(possible, min(len(possible), 6)):
+    if _WIDE.search(text, start, end):
+        return _wide_gap(text, start, end, draw)
+    edges = [start, *(match.end() for match in re.compile(r"\s+").finditer(text, start, end)), end]
+    n_before, n_answer, n_after = draw.randint(4, 8), draw.randint(1, 4), draw.randint(3, 5)
+    n_answer = 1 if is_word else n_answer
+    possible = range(n_before, len(edges) - n_answer - n_after)
+    for i in draw.sample(possible, min(len(possible), 10)):
         a, b, c, d = (edges[j] for j in (i - n_before, i, i + n_answer, i + n_answer + n_after))
         answer = text[b:c].strip()
-        limit = LONGEST_ANSWER // 3 if wide else LONGEST_ANSWER
-        if _tells(answer, wide) and len(answer) <= limit and "…" not in text[a:d]:
+        if _tells(answer) and len(answer) <= LONGEST_ANSWER and "…" not in text[a:d]:
             return (a, b), (c, d)
     return None
 
 
-def _within_a_word(pair: str) -> bool:
-    """Whether two signs are both of a word that is written in letters, in a text that is not."""
-    return len(pair) == 2 and pair.isalnum() and pair.isascii()
+def _wide_gap(text: str, start: int, end: int, draw: random.Random) -> tuple[Span, Span] | None:
+    """The same where words are not parted: the answer is one of _WIDE_WORDS."""
+    n_before, n_after = draw.randint(8, 14), draw.randint(4, 8)
+    places = [match.span() for match in _WIDE_WORDS.finditer(text, start, end)]
+    places = [(b, c) for b, c in places if b - n_before >= start and c + n_after <= end]
+    for b, c in draw.sample(places, min(len(places), 1)):
+        if "…" not in text[b - n_before : c + n_after]:
+            return (b - n_before, b), (c, c + n_after)
+    return None
 
 
-def _tells(answer: str, wide: bool) -> bool:
-    """Whether an answer is worth asking for: words at both its ends, a long one or a number among them."""
-    if not answer or not (answer[0].isalnum() and answer[-1].isalnum()):
+def _tells(answer: str) -> bool:
+    """Whether an answer is worth asking for: words that say something at both its ends, no mark in it."""
+    words = answer.split()
+    if not words or re.search(r"[.!?;:,]\s", answer) or not (answer[0].isalnum() and answer[-1].isalnum()):
         return False
-    if re.search(r"[.!?;:。！？；：、，,]\s?", answer):
-        return False
-    return wide or any(len(word) > 5 or word[0].isdigit() for word in answer.split())
+    ends = all(len(word) > 3 or word[0].isdigit() or word.isupper() for word in (words[0], words[-1]))
+    return ends and any(len(word) > 5 or word[0].isdigit() for word in words)
 
 
 def _sections(text: str) -> list[tuple[str, Span, Span]]:
@@ -162,20 +173,17 @@ def _sections(text: str) -> list[tuple[str, Span, Span]]:
 def _headed(
     text: str, sections: Sequence[tuple[str, Span, Span]], asks: dict[str, list[str]], draw: random.Random
 ) -> list[Asked]:
-    """From a section's first words to its heading and back."""
+    """From a section's first words to its heading, and from a heading to the next."""
     found = []
-    for words, place, (start, end) in sections:
+    for number, (words, place, (start, end)) in enumerate(sections):
         first = text[start:end].split("\n", 1)[0]
-        wide = bool(_WIDE.search(first))
-        pieces = list(first) if wide else first.split(" ")
-        sentence = ("" if wide else " ").join(pieces[: 16 if wide else 8])
-        opening = ("" if wide else " ").join(pieces[: 12 if wide else 5])
-        if text.count(sentence) != 1 or not first.startswith(opening):
-            continue
-        if draw.random() < 0.6 and len(words) <= LONGEST_ANSWER:
-            question = draw.choice(asks["under"]).format(sentence=sentence)
+        quoted = first[:16] if _WIDE.search(first) else " ".join(first.split(" ")[:8])
+        if text.count(quoted) == 1 and len(words) <= LONGEST_ANSWER:
+            question = draw.choice(asks["under"]).format(sentence=quoted)
             found.append(Asked(question, "extractive", words, (place,)))
-        elif len(opening) <= LONGEST_ANSWER:
-            question = draw.choice(asks["begins"]).format(heading=words)
-            found.append(Asked(question, "extractive", opening, ((start, start + len(opening)),)))
-    return found
+        following = sections[number + 1] if number + 1 < len(sections) else None
+        between = text[start:end].split("\n")
+        if following and following[1][0] == end and not any(map(_HEADING.fullmatch, map(str.strip, between))):
+            question = draw.choice(asks["follows"]).format(heading=words)
+            found.append(Asked(question, "extractive", following[0], (following[1],)))
+    return draw.sample(found, min(len(found), MOST_ASKED // 2))
