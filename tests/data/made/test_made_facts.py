@@ -212,7 +212,7 @@ for n in range(40):
     texts.append(Text(f"t{n}", "en", "", body, "MIT", (asked,)))
 for make in (
     facts.pages("de", "en", none, 2, 3), papers.pages("it", none, 2, 3), lists.pages("en", none, 2, 3),
-    licences.pages(none, 2, 3), siblings.pages("en", texts, 5, 3),
+    licences.pages("en", none, 2, 3), siblings.pages("en", texts, 5, 3),
 ):
     print(*(page.line() for page in make), sep="\\n")
 """

@@ -34,7 +34,7 @@ def languages_of(kind: str) -> tuple[str, ...]:
         return LANGUAGES
     if kind == "named":
         return named.languages()
-    return {"licences": ("en",), "siblings": ()}.get(kind, ASKING)
+    return {"licences": licences.ASKED_IN, "siblings": ()}.get(kind, ASKING)
 
 
 def pages_of(
@@ -54,7 +54,7 @@ def pages_of(
                 n = n_pages if language != "en" else share
                 yield from facts.pages(language, other, filler, n, seed)
         case "licences":
-            yield from licences.pages(filler, n_pages, seed)
+            yield from licences.pages(language, Filler(every.get("en", ())), n_pages, seed)
         case "lists":
             yield from lists.pages(language, filler, n_pages, seed)
         case "named":

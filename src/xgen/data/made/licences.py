@@ -5,8 +5,11 @@ a column says what is allowed, or a note says which licences forbid it, or the l
 """
 
 import random
-from collections.abc import Iterator, Sequence
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 from xgen.data.made.facts import OWN_LICENCE
 from xgen.data.made.layouts import LAYOUTS, Table
@@ -96,14 +99,33 @@ class Models:
     use: int | None
 
 
-def pages(filler: Filler, n_pages: int, seed: int) -> Iterator[Page]:
-    """`n_pages` documents in English, each with one table or two."""
+@cache
+def _words() -> dict[str, dict[str, list[str]]]:
+    return tomllib.loads(files("xgen.data.made").joinpath("models.toml").read_text("utf-8"))
+
+
+ENGLISH: dict[str, Sequence[str]] = {
+    "which": WHICH,
+    "which_not": WHICH_NOT,
+    "may": MAY,
+    "licence": LICENCE_OF,
+    "code": CODE_OF,
+    "cell": CELL_OF,
+    "says": ("yes", "no"),
+}
+ASKED_IN = ("en", *_words())
+"""Languages in which the tables are asked about; all of them are English."""
+
+
+def pages(asking: str, filler: Filler, n_pages: int, seed: int) -> Iterator[Page]:
+    """`n_pages` documents in English with a table, asked about in the language `asking`."""
+    words = ENGLISH if asking == "en" else _words()[asking]
     for number in range(n_pages):
-        yield _page(filler, number, seed)
+        yield _page(asking, words, filler, number, seed)
 
 
-def _page(filler: Filler, number: int, seed: int) -> Page:
-    draw = random.Random(f"licences {number} {seed}")
+def _page(asking: str, words: Mapping[str, Sequence[str]], filler: Filler, number: int, seed: int) -> Page:
+    draw = random.Random(f"licences {asking} {number} {seed}")
     models = drawn_models(draw)
     layouts = [name for name in LAYOUTS if len(models.table.rows) <= 5 or name != "transposed"]
     table = LAYOUTS[draw.choice(layouts)](models.table, draw)
@@ -120,8 +142,9 @@ def _page(filler: Filler, number: int, seed: int) -> Page:
         at = draw.randint(0, len(between))
         blocks = [*between[:at], *blocks, *between[at:]]
     page = joined(blocks)
-    name = f"licences-{number}"
-    return Page(name, "en", name, page.text, common_licence(licences), tuple(_questions(models, page, draw)))
+    name = f"licences-{asking}-{number}"
+    asked = tuple(_questions(words, models, page, draw))
+    return Page(name, "en", name, page.text, common_licence(licences), asked)
 
 
 def drawn_models(draw: random.Random) -> Models:
@@ -158,36 +181,44 @@ def drawn_models(draw: random.Random) -> Models:
     return Models(table, tuple(allowed), place[licence], place[code], place[use] if use else None)
 
 
-def _questions(models: Models, page: Block, draw: random.Random) -> list[Asked]:
+def _questions(
+    words: Mapping[str, Sequence[str]], models: Models, page: Block, draw: random.Random
+) -> list[Asked]:
     rows = models.table.rows
     names = [row[0] for row in rows]
     asked: list[Asked] = []
-    for which, wanted, n in ((WHICH, True, 2), (WHICH_NOT, False, draw.randint(0, 1))):
+    for which, wanted, n in (
+        (words["which"], True, 2),
+        (words["which_not"], False, draw.randint(0, 1)),
+    ):
         right = [r for r, may in enumerate(models.allowed) if may is wanted]
         asked += [_set(pattern, right, names, page) for pattern in draw.sample(which, n)]
     for r in draw.sample(range(len(rows)), min(len(rows), 4)):
-        answer = "yes" if models.allowed[r] else "no"
+        answer = words["says"][0 if models.allowed[r] else 1]
         asked.append(
-            Asked(draw.choice(MAY).format(name=names[r]), "yesno", answer, _place_of(page, r, models))
+            Asked(
+                draw.choice(words["may"]).format(name=names[r]), "yesno", answer, _place_of(page, r, models)
+            )
         )
     for r, name in enumerate(names):
-        columns: tuple[tuple[int, tuple[str, ...]], ...] = (
-            (models.licence, LICENCE_OF),
-            (models.code, CODE_OF),
+        columns: tuple[tuple[int, Sequence[str]], ...] = (
+            (models.licence, words["licence"]),
+            (models.code, words["code"]),
         )
         for column, patterns in columns:
             if (place := page.marks.get((r, column))) and draw.random() < 0.6:
                 question = draw.choice(patterns).format(name=name)
                 asked.append(Asked(question, "extractive", rows[r][column], (place,)))
         column = draw.randrange(1, len(models.table.head))
-        if column not in (models.licence, models.code) and (place := page.marks.get((r, column))):
-            question = draw.choice(CELL_OF).format(name=name, column=models.table.head[column])
+        is_other = "cell" in words and column not in (models.licence, models.code)
+        if is_other and (place := page.marks.get((r, column))):
+            question = draw.choice(words["cell"]).format(name=name, column=models.table.head[column])
             asked.append(Asked(question, "extractive", rows[r][column], (place,)))
     for _ in range(draw.randint(1, 3)):
         stem, size, ending = draw.choice(names).partition("-")[0], draw.choice(SIZES), draw.choice(ENDINGS)
         missing = f"{stem}-{size}{ending}"
         if not any(missing in name for name in names):
-            pattern = draw.choice((*LICENCE_OF, *MAY))
+            pattern = draw.choice((*words["licence"], *words["may"]))
             asked.append(Asked(pattern.format(name=missing), "unanswerable"))
     draw.shuffle(asked)
     return asked
