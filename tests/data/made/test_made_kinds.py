@@ -155,9 +155,8 @@ def test_who_may_be_used_commercially_follows_from_the_table(asking: str) -> Non
         assert right == by_licence
         n_columns[use is not None] += 1
         for asked in page.questions:
-            named = [
-                name for name in right if re.search(rf"(?<![A-Za-z0-9.-]){re.escape(name)}(?![A-Za-z0-9-])", asked.question)
-            ]
+            alone = r"(?<![A-Za-z0-9.-]){}(?![A-Za-z0-9-])"
+            named = [name for name in right if re.search(alone.format(re.escape(name)), asked.question)]
             if asked.kind == "free":
                 wanted = asked.question in words["which"]
                 assert wanted or asked.question in words["which_not"]
