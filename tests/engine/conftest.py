@@ -43,7 +43,8 @@ class OnCpu:
     def launch(self, name: str, grid: tuple[int, int], threads: int, shared_bytes: int, *given: Any) -> None:
         """As OnDevice does."""
         assert shared_bytes <= 1 << 18
-        assert not self._library.launch(name.encode(), *grid, threads, packed(given).pointers)
+        values = packed(given)  # held until the kernel has run
+        assert not self._library.launch(name.encode(), *grid, threads, values.pointers)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,23 @@
 """The kernels compile for every GPU that is meant, where NVRTC is: no GPU is needed for that."""
 
+import ctypes
+import gc
 import re
 from pathlib import Path
 
 import pytest
+import torch
 
-from xgen.engine.kernels.compiled import SOURCES, CannotCompile, _compile, _nvrtc, cubin, macros, source_of
+from xgen.engine.kernels.compiled import (
+    SOURCES,
+    CannotCompile,
+    _compile,
+    _nvrtc,
+    cubin,
+    macros,
+    packed,
+    source_of,
+)
 from xgen.engine.one_token import TUNINGS
 
 
@@ -41,13 +53,22 @@ def test_what_does_not_compile_is_said_with_the_compilers_words(nvrtc):
 
 
 def test_law_every_kernel_waits_for_the_one_before():
-    """Without it a product's result was read before it was whole, now and then, in fp16 and of few rows."""
+    """Without it a product's result may be read before it is whole: cuBLAS's let the next kernel start."""
     for part in SOURCES:
         kernels = re.split(r'^(?:extern "C" __global__|PRODUCT)', source_of(part), flags=re.M)[1:]
         assert len(kernels) >= 3
         for kernel in kernels:
             body = kernel.split("\n}\n")[0]
             assert re.search(r"wait_for_previous\(\);|products<|add<", body), body[:200]
+
+
+def test_law_arguments_stand_where_their_pointers_say():
+    values = [7, 2.5, None, torch.arange(3), ctypes.c_longlong(1 << 40)]
+    given = packed(values)
+    gc.collect()
+    kinds = (ctypes.c_int, ctypes.c_float, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_longlong)
+    found = [kind.from_address(at).value for kind, at in zip(kinds, given.pointers, strict=True)]
+    assert found == [7, 2.5, None, values[3].data_ptr(), 1 << 40]
 
 
 def test_only_macros_that_a_source_names_are_given():

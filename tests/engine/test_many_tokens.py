@@ -66,3 +66,28 @@ def test_int8_leaves_what_the_written_out_pass_leaves(on_cpu, monkeypatch):
         others = [Int8Rows(*pair).dense(torch.float32) for pair in zip(theirs[:2], theirs[2:], strict=True)]
         for one, another in zip(dense, others, strict=True):
             assert (one - another).norm() < 0.03 * another.norm()
+
+
+def test_a_pass_that_finds_no_memory_is_made_smaller_until_it_is_the_least(on_cpu, monkeypatch):
+    monkeypatch.setattr("xgen.engine.many_tokens.LEAST_ROWS", 8)
+    torch.manual_seed(0)
+    shape = Shape(2, 64, 160, 4, 2, 32, 301, 128)
+    model = Transformer(shape, attend_reference).eval().requires_grad_(False).to(torch.bfloat16)
+    cache, ids, told = room(shape, 70, torch.bfloat16), [i * 37 % 301 for i in range(61)], []
+    reader = ManyTokens(model, on_cpu("rows", defines_of(model, cache, tuning_for(model, 0))))
+    plenty = reader.read(model, room(shape, 70, torch.bfloat16), ids, lambda n: None)
+    whole_pass, most = ManyTokens._pass, 20
+
+    def scarce(self, model, cache, ids_T):
+        if len(ids_T) > most:
+            whole_pass(self, model, cache, ids_T)  # as far as it came, it has written
+            raise torch.OutOfMemoryError
+        return whole_pass(self, model, cache, ids_T)
+
+    monkeypatch.setattr(ManyTokens, "_pass", scarce)
+    logits = reader.read(model, cache, ids, told.append)
+    assert told == [15, 15, 15, 15, 1]
+    assert (logits - plenty).norm() < 0.03 * plenty.norm()
+    most = 4
+    with pytest.raises(torch.OutOfMemoryError):
+        reader.read(model, room(shape, 70, torch.bfloat16), ids, told.append)

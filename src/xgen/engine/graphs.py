@@ -85,10 +85,11 @@ class Decoder:
         """Start `n` tokens; the ids that they give, once the event has come, at positions from `first` on."""
         for _ in range(n):
             self._graph.replay()
+        ids_on_device = self._step.said[first : first + n]
         ids = torch.empty(n, dtype=torch.int32, pin_memory=True)
-        ids.copy_(self._step.said[first : first + n], non_blocking=True)
+        ids.copy_(ids_on_device, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        done.record()
+        done.record(torch.cuda.current_stream(ids_on_device.device))
         return done, ids
 
 

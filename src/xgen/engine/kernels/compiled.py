@@ -141,7 +141,7 @@ class OnDevice:
     def __init__(self, part: str, defines: Defines, device: torch.device) -> None:
         torch.zeros(1, device=device)  # makes torch's context the current one
         capability = torch.cuda.get_device_capability(device)
-        self._may_overlap = capability >= (9, 0)
+        self._device, self._may_overlap = device, capability >= (9, 0)
         self._driver = _driver()
         self._module, self._functions = ctypes.c_void_p(), dict[str, ctypes.c_void_p]()
         self._shared_bytes = dict[str, int]()
@@ -153,18 +153,17 @@ class OnDevice:
         self, name: str, grid: tuple[int, int], threads: int, shared_bytes: int, *arguments: Any
     ) -> None:
         """Start a kernel on the current stream; `shared_bytes` is what it takes beside its own arrays."""
-        function = self._function(name, shared_bytes)
         attribute = _Attribute(PROGRAMMATIC_STREAM_SERIALIZATION, 0, 1)
-        stream = torch.cuda.current_stream().cuda_stream
         config = _Config(
             *(*grid, 1, threads, 1, 1, shared_bytes),
-            stream,
+            torch.cuda.current_stream(self._device).cuda_stream,
             ctypes.pointer(attribute),
             1 if self._may_overlap else 0,
         )
-        self._checked(
-            self._driver.cuLaunchKernelEx(ctypes.byref(config), function, packed(arguments).pointers, None)
-        )
+        with torch.cuda.device(self._device):
+            function = self._function(name, shared_bytes)
+            given = packed(arguments)  # held until the launch has copied them
+            self._checked(self._driver.cuLaunchKernelEx(ctypes.byref(config), function, given.pointers, None))
 
     def _function(self, name: str, shared_bytes: int) -> ctypes.c_void_p:
         if name not in self._functions:
