@@ -190,11 +190,11 @@ def test_a_temperature_draws_and_the_seed_repeats_it(tiny: Bundle) -> None:
 def test_a_penalty_keeps_a_reply_from_repeating_itself(tiny: Bundle) -> None:
     """A random model goes round in circles; each reply begins anew."""
     plain, penalised = Chat(tiny), Chat(tiny, sampling=Sampling(repetition_penalty=10.0))
-    said = [send(chat, "Where?", 40) for chat in (plain, penalised)][1]
-    ids = [chat._cached_ids[-39:] for chat in (plain, penalised)]
-    assert len(set(ids[0])) < len(set(ids[1])) == 39
+    said = [send(chat, "Where?", 24) for chat in (plain, penalised)][1]
+    ids = [chat._cached_ids[-23:] for chat in (plain, penalised)]
+    assert len(set(ids[0])) < len(set(ids[1])) == 23
     penalised.reset()
-    assert send(penalised, "Where?", 40) == said
+    assert send(penalised, "Where?", 24) == said
 
 
 def test_law_a_stop_string_ends_a_reply_across_any_tokens(
