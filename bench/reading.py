@@ -340,13 +340,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.dev:
         langs = options.lang.split(",") if options.lang else None
         sets += [s for s in development_sets(options.dev) if langs is None or s.lang in langs]
-    reader = xgen.load(
-        options.model,
-        device=options.device,
-        dtype=options.dtype,
-        adapter=options.adapter,
-        cache=options.cache,
-    )
+    reader = xgen.load(options.model, options.device, options.dtype, options.adapter, options.cache)
     rows, notes = all_rows(
         sets, options.rows, options.limit, cache(lambda text: len(reader.bundle.tokenizer.encode(text)))
     )

@@ -16,8 +16,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from xgen.model.int8 import Int8Rows
 from xgen.model.keys_values import Keys
 
-Attend = Callable[[Tensor, Keys, Keys, Any], Tensor]
-"""Attention of queries, keys, values and who sees whom: None, a mask, or a `Packed` for packed.py's form."""
+Attend = Callable[[Tensor, Any, Any, Any], Tensor]
+"""Attention of queries, keys and values (`Keys`; tensors alone in training) and who sees whom: None, a mask,
+or a `Packed` for packed.py's form."""
 
 ROWS = 448
 """Rows a block of `attend_cpu` has about: scores of one block stay in the caches of a CPU."""
