@@ -15,7 +15,7 @@ from xgen.model.transformer import Transformer
 
 ON_CPU = Path(__file__).parent / "device_on_cpu.h"
 NAMES = {
-    "products": ("qkv", "gate_up", "add_attended", "add_inner", "head"),
+    "products": ("qkv", "gate_up", "add", "head"),
     "step": ("embed", "attend", "choose"),
     "rows": ("norm_rows", "place", "gated", "dense_rows"),
 }

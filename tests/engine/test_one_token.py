@@ -11,7 +11,7 @@ from xgen.model.int8 import add_int8, dequantised, quantised
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 
-SMALL = Tuning(64, 2, 3, 1)
+SMALL = Tuning(64, 3, 1)
 PLAIN = Shape(2, 64, 160, 4, 4, 64, 512, 128)
 SHAPES = {
     "as many keys as queries": PLAIN,

@@ -38,16 +38,15 @@ class Tuning:
 
     threads: int
     loads: int
-    few_loads: int
     blocks: int
     keys: int = 8
     stages: int = 2
 
 
 TUNINGS = (
-    (220_000, Tuning(256, 20, 20, 1), Tuning(512, 4, 4, 1)),
-    (96_000, Tuning(256, 4, 4, 1, 2), Tuning(256, 4, 4, 1, 2)),
-    (0, Tuning(256, 2, 2, 1, 2), Tuning(256, 2, 2, 1, 2)),
+    (220_000, Tuning(256, 20, 1), Tuning(512, 4, 1)),
+    (96_000, Tuning(256, 4, 1, 2), Tuning(256, 4, 1, 2)),
+    (0, Tuning(256, 2, 1, 2), Tuning(256, 2, 1, 2)),
 )
 """By the bytes of shared memory that a block may have, for 16-bit and for int8 weights: the first are the
 fastest of those tried on an H100 (docs/results.md), the others what fits from Ampere and from Turing on."""
@@ -99,7 +98,6 @@ def defines_of(model: Transformer, cache: Cache, tuning: Tuning) -> Defines:
     found: dict[str, int | None] = {
         "THREADS": tuning.threads,
         "LOADS": tuning.loads,
-        "FEW_LOADS": tuning.few_loads,
         "MOST_INPUTS": max(shape.d_model, shape.d_ff, shape.n_heads * shape.head_dim),
         "RESIDENT": 2 * tuning.blocks,
         "SHARED": (served := -(-n_shared // -(-n_shared // most))),
@@ -190,12 +188,12 @@ class OneToken:
             launches += [
                 self._product("qkv", n_pairs, width, q, k, v, *turned, width, n_q, n_kv),
                 (self._step, "attend", *attend, self._qkv, *filled, *attended, *sizes),
-                self._add("add_attended", o, self._attended, n_q * shape.head_dim),
+                self._add(o, self._attended, n_q * shape.head_dim),
                 self._product(
                     *("gate_up", shape.d_ff, width, gate, up),
                     *(self._stream, ffn_gain, eps, self._inner, width, shape.d_ff),
                 ),
-                self._add("add_inner", down, self._inner, shape.d_ff),
+                self._add(down, self._inner, shape.d_ff),
             ]
         return launches
 
@@ -209,14 +207,12 @@ class OneToken:
             (self._step, "choose", (1, 1), CHOOSE_THREADS, 0, *choice),
         ]
 
-    def _add(self, name: str, one: Map, given: Tensor, n_in: int) -> tuple[Any, ...]:
+    def _add(self, one: Map, given: Tensor, n_in: int) -> tuple[Any, ...]:
         n_out = self._shape.d_model
-        return self._product(name, -(-n_out // 2), n_in, one, given, self._stream, n_in, n_out)
+        return self._product("add", -(-n_out // 2), n_in, one, given, self._stream, n_in, n_out)
 
     def _product(self, name: str, n_pairs: int, n_in: int, *arguments: Any) -> tuple[Any, ...]:
-        threads, loads = (
-            self._defines[n] or 1 for n in ("THREADS", "FEW_LOADS" if name == "add_attended" else "LOADS")
-        )
+        threads, loads = self._defines["THREADS"] or 1, self._defines["LOADS"] or 1
         if "INT8" in self._defines:  # as pairs_int8.cu and pairs_16.cu have it
             n_blocks, shared_bytes = -(-n_pairs // 8), threads * loads * 64 + -(-n_in // 128) * 256
         else:

@@ -1,4 +1,4 @@
-// Pairs of 16-bit rows. A warp takes a pair, 512 bytes of each row a step, and keeps n_loads steps under way in a
+// Pairs of 16-bit rows. A warp takes a pair, 512 bytes of each row a step, and keeps LOADS steps under way in a
 // ring, the next pairs' too. The input lies in shared memory as fp32, in the order in which lanes want it. A block
 // asks for its first weights before it waits for the kernel that makes its input.
 
@@ -68,12 +68,12 @@ __device__ __forceinline__ float end_input(Float4* input, const float* x, const 
 
 // All pairs of rows times one input. pair_of(p) says where pair p lies, ready(): what else waits for the
 // kernel before, finish(p, a, b) takes the two sums, on one lane.
-template <int n_loads, class PairOf, class Ready, class Finish>
+template <class PairOf, class Ready, class Finish>
 __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, const float* gain, float eps,
                                          PairOf pair_of, Ready ready, Finish finish) {
     DYNAMIC_SHARED(room);
     Bytes16* const ring = (Bytes16*)room + threadIdx.x;
-    Float4* const input = room + 2 * n_loads * THREADS;
+    Float4* const input = room + 2 * LOADS * THREADS;
     const int lane = threadIdx.x % 32, stride = gridDim.x * WARPS, row_bytes = n_in * WEIGHT_BYTES;
     int pair = (threadIdx.x / 32) * gridDim.x + blockIdx.x;  // the odd ones out are spread over all blocks
     int asked = pair, from = lane * 16, slot = 0;
@@ -83,7 +83,7 @@ __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, 
         copy_later(ring + 2 * slot * THREADS, rows.a + from, is_there);
         copy_later(ring + (2 * slot + 1) * THREADS, rows.b + from, is_there);
         end_group();
-        slot = slot + 1 == n_loads ? 0 : slot + 1;
+        slot = slot + 1 == LOADS ? 0 : slot + 1;
         from += 512;
         if (from - lane * 16 >= row_bytes) {
             asked += stride;
@@ -91,7 +91,7 @@ __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, 
             rows = pair_of(min(asked, n_pairs - 1));
         }
     };
-    for (int i = 0; i < n_loads; ++i) ask();
+    for (int i = 0; i < LOADS; ++i) ask();
     let_next_start();
     begin_input(input, gain, n_in);
     wait_for_previous();
@@ -101,7 +101,7 @@ __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, 
         float sum_a = 0, sum_b = 0;
         const Float4* in = input + lane;
         for (int done = 0; done < row_bytes; done += 512, in += 64) {
-            wait_for_group<n_loads - 1>();
+            wait_for_group<LOADS - 1>();
             const Bytes16 a = ring[2 * slot * THREADS], b = ring[(2 * slot + 1) * THREADS];
             add_products(a, b, in, sum_a, sum_b);
             ask();

@@ -1,7 +1,7 @@
 // Pairs of int8 rows. To make floats of integers one by one takes the multiprocessor longer than the memory takes to
 // bring them, so tensor cores multiply: a unit of 8 pairs is 16 rows, the block's warps take 128 bytes of each in
 // turn, and their sums meet in shared memory. Weights are exact in fp16; the input becomes fp16 so scaled that its
-// largest is 2^14, which is finer than the 16 bits it comes from. A warp keeps n_loads steps under way in a ring, the
+// largest is 2^14, which is finer than the 16 bits it comes from. A warp keeps LOADS steps under way in a ring, the
 // next units' too, and asks for the first before it waits for the kernel that makes its input.
 
 #ifdef INT8
@@ -73,7 +73,7 @@ __device__ __forceinline__ void multiply_16(float (&sums)[4], const Bytes16& a, 
 
 // All pairs of rows times one input. pair_of(p) says where pair p lies, ready(): what else waits for the
 // kernel before, finish(p, a, b) takes the two sums, on one lane.
-template <int n_loads, class PairOf, class Ready, class Finish>
+template <class PairOf, class Ready, class Finish>
 __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, const float* gain, float eps,
                                          PairOf pair_of, Ready ready, Finish finish) {
     DYNAMIC_SHARED(room);
@@ -81,7 +81,7 @@ __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, 
     Bytes16* const ring = (Bytes16*)room + threadIdx.x;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, row = lane / 4, quarter = lane % 4;
     const int n_units = (n_pairs + 7) / 8, n_steps = (n_in + STEP - 1) / STEP;
-    const Bytes16* const input = (const Bytes16*)(room + 4 * n_loads * THREADS) + 2 * quarter;
+    const Bytes16* const input = (const Bytes16*)(room + 4 * LOADS * THREADS) + 2 * quarter;
     int asked = warp < n_steps ? blockIdx.x : n_units, at = warp, slot = 0, ask_slot = 0;
     Pair rows = pair_of(min(8 * asked + row, n_pairs - 1));
     auto ask = [&]() {
@@ -93,7 +93,7 @@ __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, 
             copy_later(ring + (4 * ask_slot + 2 + half) * THREADS, rows.b + from, is_there);
         }
         end_group();
-        ask_slot = ask_slot + 1 == n_loads ? 0 : ask_slot + 1;
+        ask_slot = ask_slot + 1 == LOADS ? 0 : ask_slot + 1;
         at += WARPS;
         if (at >= n_steps) {
             at = warp;
@@ -101,22 +101,22 @@ __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, 
             rows = pair_of(min(8 * asked + row, n_pairs - 1));
         }
     };
-    for (int i = 0; i < n_loads; ++i) ask();
+    for (int i = 0; i < LOADS; ++i) ask();
     let_next_start();
     wait_for_previous();
     ready();
-    const float scale = make_input((u32*)(room + 4 * n_loads * THREADS), x, gain, eps, n_in);
+    const float scale = make_input((u32*)(room + 4 * LOADS * THREADS), x, gain, eps, n_in);
     int turn = 0;
     for (int unit = blockIdx.x; unit < n_units; unit += gridDim.x, ++turn) {
         float sums[4] = {0, 0, 0, 0};
         for (int step = warp; step < n_steps; step += WARPS) {
-            wait_for_group<n_loads - 1>();
+            wait_for_group<LOADS - 1>();
             const Bytes16* w = ring + 4 * slot * THREADS;
             const Bytes16* in = input + step * (STEP / 8);
             multiply_16(sums, w[0], w[2 * THREADS], in[0], in[1]);
             multiply_16(sums, w[THREADS], w[3 * THREADS], in[8], in[9]);
             ask();
-            slot = slot + 1 == n_loads ? 0 : slot + 1;
+            slot = slot + 1 == LOADS ? 0 : slot + 1;
         }
         float(&mine)[WARPS][16] = parts[turn % 2];
         if (quarter == 0) {

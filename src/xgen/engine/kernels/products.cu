@@ -1,8 +1,8 @@
 // Products of the one-token pass. A row of weights is read once, so the memory's rate is the bound: the rows are
 // paired (a rotated pair, gate and up, or neighbours), and pairs_16.cu or pairs_int8.cu multiplies them.
 //
-// -D: THREADS of a block, LOADS under way or FEW_LOADS, MOST_INPUTS of a row, RESIDENT blocks of a multiprocessor (those of the next kernel too), INT8
-// (weights: int8 and one fp32 scale a row, else 16 bit), HEAD_DIM.
+// -D: THREADS of a block, LOADS under way, MOST_INPUTS of a row, RESIDENT blocks of a multiprocessor (those of the
+// next kernel too), INT8 (weights: int8 and one fp32 scale a row, else 16 bit), HEAD_DIM.
 
 #define HALF_DIM (HEAD_DIM / 2)
 #define PRODUCT extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
@@ -35,7 +35,7 @@ PRODUCT qkv(Map q, Map k, Map v, const float* x, const float* gain, float eps, c
         out[head * HEAD_DIM + i] = a * cosine - b * sine;
         out[head * HEAD_DIM + HALF_DIM + i] = b * cosine + a * sine;
     };
-    products<LOADS>((n_heads + 2 * n_kv_heads) * HALF_DIM, n_in, x, gain, eps, pair_of, ready, finish);
+    products((n_heads + 2 * n_kv_heads) * HALF_DIM, n_in, x, gain, eps, pair_of, ready, finish);
 }
 
 // silu(gate) * up of the normed stream: fp32 [n_out].
@@ -45,12 +45,11 @@ PRODUCT gate_up(Map gate, Map up, const float* x, const float* gain, float eps, 
         a = of_row(gate, row, a);
         out[row] = a / (1 + __expf(-a)) * of_row(up, row, b);
     };
-    products<LOADS>(n_out, n_in, x, gain, eps, pair_of, []() {}, finish);
+    products(n_out, n_in, x, gain, eps, pair_of, []() {}, finish);
 }
 
 // The map of `in` [n_in] added to the stream [n_out]; each sum of it is one addition, so the order is fixed.
-template <int n_loads>
-__device__ __forceinline__ void add(const Map& map, const float* in, float* stream, int n_in, int n_out) {
+PRODUCT add(Map map, const float* in, float* stream, int n_in, int n_out) {
     auto second = [&](int pair) { return min(2 * pair + 1, n_out - 1); };
     auto pair_of = [&](int pair) {
         return Pair{row_of(map, 2 * pair, n_in), row_of(map, second(pair), n_in)};
@@ -59,14 +58,7 @@ __device__ __forceinline__ void add(const Map& map, const float* in, float* stre
         atomicAdd(stream + 2 * pair, of_row(map, 2 * pair, a));
         if (2 * pair + 1 < n_out) atomicAdd(stream + 2 * pair + 1, of_row(map, 2 * pair + 1, b));
     };
-    products<n_loads>((n_out + 1) / 2, n_in, in, nullptr, 0.0f, pair_of, []() {}, finish);
-}
-// Of what was attended to, the smallest map: so few loads that the next kernel finds room beside it.
-PRODUCT add_attended(Map map, const float* in, float* stream, int n_in, int n_out) {
-    add<FEW_LOADS>(map, in, stream, n_in, n_out);
-}
-PRODUCT add_inner(Map map, const float* in, float* stream, int n_in, int n_out) {
-    add<LOADS>(map, in, stream, n_in, n_out);
+    products((n_out + 1) / 2, n_in, in, nullptr, 0.0f, pair_of, []() {}, finish);
 }
 
 // Logits of the normed stream: fp32 [n_out].
@@ -79,5 +71,5 @@ PRODUCT head(Map map, const float* x, const float* gain, float eps, float* logit
         logits[2 * pair] = of_row(map, 2 * pair, a);
         logits[second(pair)] = of_row(map, second(pair), 2 * pair + 1 < n_out ? b : a);
     };
-    products<LOADS>((n_out + 1) / 2, n_in, x, gain, eps, pair_of, []() {}, finish);
+    products((n_out + 1) / 2, n_in, x, gain, eps, pair_of, []() {}, finish);
 }

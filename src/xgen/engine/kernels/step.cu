@@ -4,8 +4,8 @@
 // (Milakov and Gimelshein 2018), and the last block of a head joins them. Only filled positions are read:
 // the split follows `*position`. A block serves SHARED query heads of one key head.
 //
-// -D: HEAD_DIM, SHARED, KEYS that a group of lanes takes at a time, STAGES of so many, all but one under way, INT8 (the table: int8 and a scale a row), INT8_CACHE (keys and values: int8 and a scale
-// a head and token), else 16 bit.
+// -D: HEAD_DIM, SHARED, KEYS that a group of lanes takes at a time, STAGES of so many, all but one under way, INT8
+// (the table: int8 and a scale a row), INT8_CACHE (keys and values: int8 and a scale a head and token), else 16 bit.
 
 #define ATTEND_THREADS 256
 #define ATTEND_WARPS (ATTEND_THREADS / 32)
