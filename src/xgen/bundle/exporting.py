@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xgen.bundle.finding import GENERATION_FILE, Found, end_ids, find
+from xgen.bundle.finding import Found, end_ids, find
 from xgen.bundle.loading import DTYPES
 from xgen.bundle.model_card import licence_text, model_card
 from xgen.cards import Card, write_card
@@ -18,6 +18,7 @@ from xgen.errors import BadModel, XgenError
 from xgen.files import require_room, whole_file, whole_folder
 from xgen.formats.folder import (
     CONFIG_FILE,
+    GENERATION_FILE,
     load_weights,
     read_json,
     write_config,
