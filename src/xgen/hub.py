@@ -235,9 +235,11 @@ def _transfer(where: str, url: str, part: _Part) -> str:
                 part.clear()
             for block in response.iter_bytes():  # as they come, or the last of them would be lost
                 part.write(block)
-    except (XgenError, OSError):  # of the disk: those of the network are other classes
+    except XgenError:
         raise
-    except Exception as error:
+    except Exception as error:  # the network library's errors have no common root
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+            raise  # the disk's
         return _first_line(error)
     return "it sent less than it lists"
 

@@ -152,3 +152,19 @@ def test_names_under_which_models_are_kept() -> None:
     assert Published("a/b", named="xgen-7b-8k-base").name == "xgen-7b-8k-base"
     with pytest.raises(BadModel, match="no model of this name"):
         _ = Published("a/b", named="nobody").name
+
+
+def test_a_disk_that_fills_is_not_the_hubs_fault(
+    hub: Any, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any, block: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as small:
+        small.setattr(hub_module._Part, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            bring(repository, ["model.safetensors"], tmp_path, quiet=True)
+        small.setattr(hub_module._Part, "write", lambda self, block: (_ for _ in ()).throw(ConnectionError()))
+        with pytest.raises(NotPulled, match="broke off"):
+            bring(repository, ["model.safetensors"], tmp_path, quiet=True)
+    bring(repository, ["model.safetensors"], tmp_path, quiet=True)

@@ -12,7 +12,7 @@ from xgen.bundle.carried import SMALL_FILES, carried
 from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, Arriving, import_model
 from xgen.cards import CARDS
 from xgen.errors import BadModel, XgenError
-from xgen.files import held_alone, model_folder, require_room, write_whole
+from xgen.files import held_alone, model_folder, no_room_named, require_room, write_whole
 from xgen.formats.checkpoint import FORMS
 from xgen.formats.folder import read_json, shard_names
 from xgen.hub import Published, Repository, bring, look_up
@@ -46,7 +46,7 @@ def pull_published(wanted: Published, anyway: bool = False, quiet: bool = False)
         _require_same(folder, wanted)
         return folder
     work = folder.with_name(f".{folder.name}.hub")
-    with held_alone(work / "lock", wanted.hub_id, "another process is bringing it now"):
+    with held_alone(work / "lock", wanted.hub_id, "another process is bringing it now"), no_room_named(work):
         try:
             repository = look_up(wanted.hub_id, _commit_begun(work, wanted.revision))
             source = work / repository.revision
