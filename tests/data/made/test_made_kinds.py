@@ -340,3 +340,20 @@ def test_a_program_is_asked_for_by_its_own_line_and_that_line_is_not_in_the_text
             assert not asked.answer or asked.answer.casefold() == name
             seen[meant.language if asked.answer else "absent"] += 1
     assert min(seen[kind] for kind in ("what", "de", "en", "absent")) > 3, seen
+
+
+def test_questions_that_are_none_are_not_asked() -> None:
+    good = {"question": "Who?", "type": "extractive", "answers": [{"text": "Ada", "start": 0}]}
+    bad = [
+        {},
+        good | {"answers": []},
+        good | {"answers": None},
+        good | {"question": 3},
+        good | {"answers": [{"text": "Ada"}]},
+        good | {"answers": [{"text": "Ada", "start": 1}]},
+        good | {"answers": [{"text": "Ada", "start": -3}]},
+        good | {"answers": [{"text": "Ada", "start": 0}, "Ada"]},
+        good | {"type": "yesno"},
+    ]
+    text = Text("t", "en", "", "Ada was here.", "MIT", (*bad, good))
+    assert siblings.spans(text) == [good]

@@ -103,12 +103,22 @@ def pages(language: str, texts: Sequence[Text], n_pages: int, seed: int) -> Iter
 
 
 def spans(text: Text) -> list[Mapping[str, Any]]:
-    """The extractive questions of a text with an answer that is short enough."""
-    return [
-        question
-        for question in text.questions
-        if question.get("type") == "extractive" and len(question["answers"][0]["text"]) <= LONGEST_ANSWER
-    ]
+    """The extractive questions of a text whose answers stand where they should; the first is short enough."""
+    return [question for question in text.questions if _is_span(question, text.text)]
+
+
+def _is_span(question: Mapping[str, Any], text: str) -> bool:
+    match question:
+        case {"type": "extractive", "question": str(), "answers": [{"text": str(said)}, *_] as answers}:
+            return 0 < len(said) <= LONGEST_ANSWER and all(_stands(answer, text) for answer in answers)
+    return False
+
+
+def _stands(answer: object, text: str) -> bool:
+    match answer:
+        case {"text": str(said), "start": int(start)}:
+            return start >= 0 and text[start : start + len(said)] == said
+    return False
 
 
 def _stems_of(question: Mapping[str, Any]) -> set[str]:

@@ -90,7 +90,7 @@ def texts_of_lines(path: Path, licence: str, held_back: Collection[str]) -> Iter
         if not stated:
             raise BadRecipe(str(path), "no licence is stated for its texts", "say it behind the file's name")
         language = str(record.get("language") or record.get("lang") or "")
-        asked = tuple(questions) if isinstance(questions, list) else ()
+        asked = tuple(q for q in questions if isinstance(q, dict)) if isinstance(questions, list) else ()
         yield Text(name, language, str(record.get("title") or ""), text, stated, asked)
 
 
