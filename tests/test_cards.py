@@ -235,6 +235,14 @@ def without_card(folder: Path, readme: str | None) -> Card:
         ("---\r\nlicense: 'mit' # as stated\r\n---\r\n", "MIT", True),
         ("---\nlicense:\n- cc-by-sa-4.0\n---\n", "CC-BY-SA-4.0", True),
         ("---\nlicense: [mit]\n---\n", "MIT", True),
+        ("---\nlicense:\n- mit\n- cc-by-nc-4.0\n---\n", "mit; cc-by-nc-4.0", False),
+        (
+            "---\nlicense: # which?\n  - mit\n  - cc-by-nc-4.0\ntags:\n- mit\n---\n",
+            "mit; cc-by-nc-4.0",
+            False,
+        ),
+        ("---\nlicense: [mit, cc-by-nc-4.0]\n---\n", "mit, cc-by-nc-4.0", False),
+        ("---\nlicense:\ntags:\n- mit\n---\n", "unknown licence", False),
         ("---\nlicense: cc-by-nc-4.0\n---\n", "cc-by-nc-4.0", False),
         ("---\nlicense: other\nlicense_name: house-rules\n---\n", "house-rules", False),
         ("---\nlicense: unknown\n---\n", "unknown licence", False),
@@ -299,6 +307,10 @@ def test_a_person_may_say_what_a_folder_is_but_not_widen_it() -> None:
     assert allows(narrower, "research")
     with pytest.raises(BadModel, match="it has 5 parameters"):
         stated("xgen-7b-8k-base", n=5)
+    published = ("Salesforce/xgen-7b-8k-inst", "xgen-7b-8k-inst")
+    for place in published:
+        size = {"n_parameters": XGEN_SIZE, "window_tokens": 8192}
+        assert not imported_card("xgen-7b-8k-base", None, place, **size).commercial_use
     with pytest.raises(BadModel, match="no model of this name"):
         stated("xgen-7b")
 

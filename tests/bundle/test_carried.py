@@ -10,7 +10,7 @@ import pytest
 
 from xgen.bundle import load
 from xgen.bundle.importing import import_model
-from xgen.cards import CARDS
+from xgen.cards import CARDS, write_card
 from xgen.errors import BadModel
 from xgen.text.chat import Message
 
@@ -80,6 +80,28 @@ def test_a_name_is_given_by_a_person_or_exactly_known(
     assert json.loads((tmp_path / "fourth" / "origin.json").read_text())["revision"] == "e" * 40
     with pytest.raises(BadModel, match=r"82,240 parameters, smollm2 has"):
         import_model(tmp_path / "inst", tmp_path / "third", named="smollm2", quiet=True)
+
+
+def test_what_a_folders_own_card_forbids_is_carried(
+    stranger: Callable, small_cards: None, tmp_path: Path
+) -> None:
+    source, _ = stranger("xgen-7b-8k-base")
+    research = dataclasses.replace(CARDS["xgen-7b-8k-inst"], warning="not for every use", languages=("en",))
+    write_card(research, source)
+    card = import_model(source, tmp_path / "known", quiet=True)
+    assert (card.name, card.commercial_use) == ("xgen-7b-8k-base", False)
+    assert "research only" in card.licence
+    assert "not for every use" in card.warning
+    own = import_model(source.rename(tmp_path / "own"), tmp_path / "again", quiet=True)
+    assert (own.name, own.licence, own.commercial_use) == ("own", "research only", False)
+    assert (own.warning, own.languages) == ("not for every use", ("en",))
+    named = import_model(tmp_path / "own", tmp_path / "named", named="xgen-7b-8k-base", quiet=True)
+    assert not named.commercial_use
+    (tmp_path / "own" / "card.json").unlink()
+    unknown = import_model(tmp_path / "own", tmp_path / "unknown", quiet=True)
+    assert not unknown.commercial_use
+    now = import_model(tmp_path / "unknown", tmp_path / "now", named="xgen-7b-8k-base", quiet=True)
+    assert now.licence == "Apache-2.0", "that nothing was stated forbids nothing"
 
 
 def test_the_narrower_window_of_a_known_model_is_kept(

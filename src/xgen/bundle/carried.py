@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xgen.cards import CARDS, Card, imported_card, write_card
+from xgen.cards import CARD_FILE, CARDS, Card, imported_card, read_card, write_card
 from xgen.errors import BadModel
 from xgen.formats.folder import (
     CHATML,
@@ -92,7 +92,8 @@ def carried(source: Path, name: str, named: str | None) -> Carried:
         what = f"its tokenizer has {n_ids:,} ids for {shape.vocab_size:,} rows"
         raise BadModel(str(source), what, "bring a folder whose files belong together")
     size = {"n_parameters": shape.n_parameters, "window_tokens": shape.max_seq_len}
-    card = imported_card(named, _readme(source), name, **size)
+    own = read_card(source) if (source / CARD_FILE).is_file() else None
+    card = imported_card(named, _readme(source), name, **size, own=own)
     if card.name in CARDS and card.window_tokens < shape.max_seq_len:
         corrections.append(f"its window is {card.window_tokens:,} tokens, not {shape.max_seq_len:,}")
         shape = replace(shape, max_seq_len=card.window_tokens)

@@ -21,19 +21,28 @@ COMMERCIAL = {
     )
 }
 _LONGEST_LICENCE = 100
+_NOT_STATED = "nothing in its folder states one"
 
 
 def imported_card(
-    stated: str | None, readme: str | None, folder_name: str, *, n_parameters: int, window_tokens: int
+    stated: str | None,
+    readme: str | None,
+    folder_name: str,
+    *,
+    n_parameters: int,
+    window_tokens: int,
+    own: Card | None = None,
 ) -> Card:
     """The card of a model that is imported from a folder or a repository of the hub.
 
     `stated` is the known name that the person gives it, or None. Without one it is known only if
     `folder_name`, a folder's name or a hub id, is exactly that of published weights and the number of
     parameters agrees. Of a known model nothing is widened: its window is the narrower of the card's and the
-    configuration's, and a README.md that states another licence stands beside the known one. Raises
-    BadModel if nobody knows the name `stated`, or if that model has another number of parameters.
+    configuration's, and a README.md that states another licence stands beside the known one, as does what
+    the folder's `own` card forbids, and the known model whose name the folder has where another is `stated`.
+    Raises BadModel if nobody knows the name `stated`, or if that model has another number of parameters.
     """
+    published = _published(folder_name, n_parameters)
     if stated is not None:
         known: Card | None = card(stated)
         how = "as whoever imported it says"
@@ -41,12 +50,19 @@ def imported_card(
             what = f"it has {n_parameters:,} parameters, {stated} has {known.n_parameters:,}"
             raise BadModel(folder_name, what, "give it the name that it has, or none")
     else:
-        known, how = _published(folder_name, n_parameters), f"known by its name, {folder_name}"
+        known, how = published, f"known by its name, {folder_name}"
     told = stated_card("README.md", readme)
+    if own is not None and own.licence_source != _NOT_STATED:
+        told = own if told.licence == UNKNOWN_LICENCE else inherited(own, told)
     if known is None:
         name = stated_card(folder_name, None).name
         return dataclasses.replace(
-            told, name=name, title=name, n_parameters=n_parameters, window_tokens=window_tokens
+            told,
+            name=name,
+            title=name,
+            n_parameters=n_parameters,
+            window_tokens=min(window_tokens, told.window_tokens or window_tokens),
+            source=None,
         )
     narrowed = dataclasses.replace(
         known,
@@ -54,7 +70,9 @@ def imported_card(
         window_tokens=min(window_tokens, known.window_tokens),
         source=None,
     )
-    return narrowed if told.licence == UNKNOWN_LICENCE else inherited(narrowed, told)
+    if published is not None:
+        narrowed = inherited(narrowed, published)
+    return narrowed if told.licence_source == _NOT_STATED else inherited(narrowed, told)
 
 
 def _published(folder_name: str, n_parameters: int) -> Card | None:
@@ -73,7 +91,7 @@ def stated_card(name: str, readme: str | None) -> Card:
         name=name,
         title=name,
         licence=licence or UNKNOWN_LICENCE,
-        licence_source="license in its README.md" if licence else "nothing in its folder states one",
+        licence_source="license in its README.md" if licence else _NOT_STATED,
         commercial_use=licence in COMMERCIAL.values(),
         languages=(),
         window_tokens=0,
@@ -103,8 +121,9 @@ def _stated_licence(readme: str) -> str:
     front = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)^---", readme, re.DOTALL | re.MULTILINE)
     if front is None:
         return ""
-    found = dict(re.findall(r"^(license|license_name):\s*(?:-\s*)?(.*?)\s*$", front[1], re.MULTILINE))
-    licence = _unquoted(found.get("license", ""))
+    found = dict(re.findall(r"^(license|license_name):[ \t]*(.*(?:\r?\n[ \t]*-.*)*)", front[1], re.MULTILINE))
+    lines = [re.sub(r"^[ \t]*-", "", line) for line in found.get("license", "").splitlines()]
+    licence = "; ".join(filter(None, map(_unquoted, lines)))  # of several none is left out
     if licence.lower() == "other":
         licence = _unquoted(found.get("license_name", "")) or licence
     if licence.lower() in ("unknown", "") or not licence.isprintable() or len(licence) > _LONGEST_LICENCE:
@@ -113,7 +132,7 @@ def _stated_licence(readme: str) -> str:
 
 
 def _unquoted(value: str) -> str:
-    return re.sub(r"\s+#.*", "", value).strip("\"'[] ")
+    return re.sub(r"(^|\s)#.*", "", value).strip("\"'[] ")
 
 
 def hub_licence(licence: str) -> str | None:
