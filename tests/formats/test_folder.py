@@ -149,6 +149,8 @@ def config(tmp_path: Path) -> dict[str, Any]:
     [
         ({"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM"),
         ({"architectures": None}, "architectures"),
+        ({"architectures": [["LlamaForCausalLM"]]}, "architectures"),
+        ({"layer_types": 5}, "layer_types"),
         ({"model_type": "mistral"}, "model_type"),
         ({"hidden_act": "gelu"}, "hidden_act"),
         ({"attention_bias": True}, "attention_bias"),

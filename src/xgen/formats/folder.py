@@ -156,7 +156,8 @@ def read_shape(path: Path) -> Shape:
                 raise refuse(f"{field} = {value!r} cannot be represented")
         elif field not in _REPRESENTED | _INERT:
             raise refuse(f"the field {field!r} is not known here and may change what the model computes")
-    if any(kind != "full_attention" for kind in config.get("layer_types") or ()):
+    kinds = config.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
         raise refuse("layer_types other than full_attention cannot be represented")
     sizes = {ours: _size(config.get(theirs), theirs, refuse) for theirs, ours in _SHAPE_FIELDS.items()}
     if sizes["n_layers"] > _MOST_LAYERS:
@@ -181,7 +182,7 @@ def read_shape(path: Path) -> Shape:
 
 def _architecture(config: dict[str, Any], refuse: Refuse) -> str:
     names = config.get("architectures")
-    if not isinstance(names, list) or len(names) != 1 or names[0] not in ARCHITECTURES:
+    if not isinstance(names, list) or names not in [[name] for name in ARCHITECTURES]:
         raise refuse(f"architectures is {names!r}, not one of {', '.join(ARCHITECTURES)}")
     architecture: str = names[0]
     if config.get("model_type", ARCHITECTURES[architecture]) != ARCHITECTURES[architecture]:
