@@ -112,6 +112,20 @@ def test_a_pull_that_was_stopped_goes_on_at_its_commit(hub: Any, source: Path, h
     assert not work.exists()
 
 
+def test_a_shard_that_is_refused_takes_nothing_finished_with_it(hub: Any, source: Path, home: Path) -> None:
+    first, second, shard, *_ = sorted(path.name for path in source.glob("*.bin"))
+    right = hub.files[shard]
+    hub.wrong[shard] = b"?" * len(right)
+    with pytest.raises(BadModel, match="its digest is"):
+        pull(STRANGER, quiet=True)
+    hub.wrong.clear()
+    hub.asked.clear()
+    folder = pull(STRANGER, quiet=True)
+    assert not set(asked_for(hub)) & {first, second, "config.json"}
+    assert load(folder, **FP32).end_ids
+    assert not list((home / "models").glob(".*"))
+
+
 def test_another_revision_is_not_mixed_in(hub: Any, source: Path, home: Path) -> None:
     shard = sorted(path.name for path in source.glob("*.bin"))[1]
     hub.wrong[shard] = b"?" * len(hub.files[shard])

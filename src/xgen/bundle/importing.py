@@ -44,6 +44,10 @@ BESIDE_WEIGHTS_BYTES = 1 << 25
 _NUMBERS_AT_ONCE = 1 << 24
 
 
+class NotBrought(BadModel):
+    """A file that the hub did not give as it lists it: no fault of what is finished, which is kept."""
+
+
 @dataclass(frozen=True)
 class Arriving:
     """A repository of the hub whose weights come one file after another, and do not stay.
@@ -77,7 +81,7 @@ def import_model(
     Tensors are converted one at a time; what a process that was killed has finished is kept and not made
     again, and `target` gets its name once it is whole. Raises BadModel for whatever is damaged, unknown or
     cannot be represented, before anything is written of what is there; NoRoom if the disk has not room for
-    it. Nothing of an import that was refused stays.
+    it. Nothing of an import that was refused stays, but for NotBrought.
     """
     if target.exists():
         raise BadModel(str(target), "it is there already", "name another folder, or remove it")
@@ -116,7 +120,8 @@ def import_model(
             brought.write(plan.draft, str(kind).removeprefix("torch."))
             write_json(plan.draft / ORIGIN_FILE, origin)
         except XgenError as error:
-            if isinstance(error, BadModel) or not plan.has_begun:
+            refused = isinstance(error, BadModel) and not isinstance(error, NotBrought)
+            if refused or not plan.has_begun:
                 shutil.rmtree(plan.work, ignore_errors=True)
             raise
         except OSError as error:
@@ -155,7 +160,10 @@ def _arriving(
     assert arriving.bring is not None
     for file, names in parameters_by_shard(arriving.index, shape).items():
         if not names <= done:
-            arriving.bring(file)
+            try:
+                arriving.bring(file)
+            except BadModel as error:
+                raise NotBrought(error.where, error.what, error.way_out) from error
             yield read_shard(source / file, arriving.index, shape)
         (source / file).unlink(missing_ok=True)
 

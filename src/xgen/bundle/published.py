@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from xgen.bundle.carried import SMALL_FILES, carried
-from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, Arriving, import_model
+from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, Arriving, NotBrought, import_model
 from xgen.cards import CARDS
 from xgen.errors import BadModel, XgenError
 from xgen.files import held_alone, model_folder, no_room_named, require_room, write_whole
@@ -62,8 +62,8 @@ def pull_published(wanted: Published, anyway: bool = False, quiet: bool = False)
             if arriving.bring is None:
                 bring(repository, weights, source, quiet)
             import_model(source, folder, wanted.dtype, wanted.named, quiet, arriving)
-        except BadModel:
-            if any(path.name.split(".part")[0].endswith(_WEIGHTS) for path in work.rglob("*")):
+        except BadModel as error:
+            if isinstance(error, NotBrought) or any(path.name.split(".part")[0].endswith(_WEIGHTS) for path in work.rglob("*")):
                 note(f"{wanted.hub_id}: what was brought of it is kept in {work}")
             else:
                 shutil.rmtree(work, ignore_errors=True)
