@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from xgen.cards import CARDS, write_card
+from xgen.cli.loading import require_model
 from xgen.files import model_folder
 
 
@@ -70,9 +71,29 @@ def test_use_as_json_lists_the_same(run_xgen: Callable, home: Path) -> None:
     for use, kept in (("commercial", False), ("research", True)):
         found = json.loads(run_xgen("models", "--use", use, "--json").out)
         names = {mark: [one["name"] for one in found[mark]] for mark in ("allowed", "not_allowed", "unknown")}
-        assert ("xgen-7b-8k-inst" in names["allowed"], "tuned" in names["allowed"]) == (kept, kept)
-        assert sorted(name for group in names.values() for name in group) == sorted([*CARDS, "own", "tuned"])
+        assert ("xgen-7b-8k-inst" in names["allowed"], "someone/tuned" in names["allowed"]) == (kept, kept)
+        listed = sorted(name for group in names.values() for name in group)
+        assert listed == sorted([*CARDS, "own", "someone/tuned"])
         assert all(one["why"] and one["licence_source"] for mark in names for one in found[mark])
+
+
+def test_a_model_of_the_hub_is_shown_by_the_name_that_it_goes_by(run_xgen: Callable, home: Path) -> None:
+    write_card(dataclasses.replace(CARDS["nano"], name="tuned"), model_folder("someone/tuned"))
+    (model_folder("someone/tuned") / "config.json").write_text("{}")
+    row = next(row for row in run_xgen("models").out.splitlines() if row.startswith("someone/tuned"))
+    assert "  yes  " in row, "it is on disk"
+    found = json.loads(run_xgen("models", "someone/tuned", "--json").out)
+    assert (found["name"], found["on_disk"]) == ("someone/tuned", True)
+
+
+def test_what_was_given_a_known_name_is_listed_with_its_own_licence(run_xgen: Callable, home: Path) -> None:
+    """As `xgen pull OWNER/NAME --as xgen-7b-8k-base` keeps it."""
+    narrower = dataclasses.replace(CARDS["xgen-7b-8k-base"], licence="cc-by-nc-4.0", commercial_use=False)
+    write_card(narrower, model_folder("xgen-7b-8k-base"))
+    assert "cc-by-nc-4.0" in run_xgen("models", "xgen-7b-8k-base").out
+    found = json.loads(run_xgen("models", "--use", "commercial", "--json").out)
+    assert "xgen-7b-8k-base" in [one["name"] for one in found["not_allowed"]]
+    assert not require_model("xgen-7b-8k-base", offline=True)[1].commercial_use
 
 
 def test_a_folder_shows_its_own_card(run_xgen: Callable, home: Path) -> None:

@@ -30,7 +30,13 @@ def require_model(name_or_folder: str, offline: bool) -> tuple[Path, Card]:
         return xgen.pull(wanted.name, quiet=True), wanted
     if not is_on_disk(wanted.name) and not _offer(wanted, offline):
         raise NotPulled(wanted.name, "this model is not on disk", way_to(wanted))
-    return model_folder(pulled_name(wanted.name)), wanted
+    return model_folder(pulled_name(wanted.name)), as_kept(wanted)
+
+
+def as_kept(known: Card) -> Card:
+    """The card of a known model; where somebody gave its name to what he pulled, that one's own."""
+    folder = model_folder(known.name)
+    return read_card(folder) if known.source is None and folder.is_dir() else known
 
 
 def way_to(wanted: Card) -> str:

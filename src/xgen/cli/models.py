@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from xgen.cards import CARDS, XGEN_ANSWER, Card, Use, allows, card, pulled_name, read_card, why
-from xgen.cli.loading import is_on_disk, megabytes
+from xgen.cli.loading import as_kept, is_on_disk, megabytes
 from xgen.cli.options import Json
 from xgen.cli.printing import print_table, print_text
 from xgen.errors import XgenError
@@ -38,22 +38,35 @@ def models(
     if name is not None and use is not None:
         raise XgenError("--use", "it asks about all models", f"leave {name} out, or --use")
     if use is not None:
-        _answer(use, [*CARDS.values(), *_strangers()], as_json)
+        _answer(use, _all(), as_json)
     elif name is not None:
-        one = read_card(Path(name)) if name not in CARDS and Path(name).is_dir() else card(name)
+        one = _one(name)
         print_json(_facts(one)) if as_json else print_text(_in_full(one))
     else:
-        listed = [*CARDS.values(), *_strangers()]
+        listed = _all()
         print_json([_facts(one) for one in listed]) if as_json else _list(listed)
 
 
+def _all() -> list[Card]:
+    return [*map(as_kept, CARDS.values()), *_strangers()]
+
+
+def _one(name: str) -> Card:
+    if name in CARDS:
+        return as_kept(card(name))
+    if Path(name).is_dir():
+        return read_card(Path(name))
+    if "/" in name and is_on_disk(name):
+        return replace(read_card(model_folder(name)), name=name)
+    return card(name)
+
+
 def _strangers() -> list[Card]:
-    """The cards of the models on disk that are not among the known ones."""
-    kept = cache_folder() / "models"  # those of the hub lie there as OWNER/NAME
-    found = sorted(
-        path.parent for part in ("[!.]*", "[!.]*/[!.]*") for path in kept.glob(f"{part}/config.json")
-    )
-    return [read_card(folder) for folder in found if str(folder.relative_to(kept)) not in CARDS]
+    """The cards of the models on disk that are not among the known ones, by the names they have here."""
+    kept = cache_folder() / "models"  # those of the hub lie there as OWNER--NAME
+    found = sorted(path.parent for path in kept.glob("[!.]*/config.json"))
+    names = {folder: folder.name.replace("--", "/", 1) for folder in found if folder.name not in CARDS}
+    return [replace(read_card(folder), name=name) for folder, name in names.items()]
 
 
 def _list(listed: list[Card]) -> None:
