@@ -49,9 +49,10 @@ def test_a_model_without_template_or_ends_gets_what_is_known(
     assert bundle.end_ids == {2}
     assert bundle.template.render([Message("user", "x")])[0].text == "<|im_start|>user\n"
     assert "it brings no chat template" in capsys.readouterr().err
-    change(source, "tokenizer_config.json", eos_token=None)
-    with pytest.raises(BadModel, match="no eos_token_id"):
-        import_model(source, tmp_path / "other")
+    for nothing in (None, ["<|im_end|>"], {"content": ["<|im_end|>"]}):
+        change(source, "tokenizer_config.json", eos_token=nothing)
+        with pytest.raises(BadModel, match="no eos_token_id"):
+            import_model(source, tmp_path / "other")
 
 
 @pytest.fixture

@@ -144,7 +144,8 @@ def _ids(source: Path, shape: Shape, settings: dict[str, Any], tokenizer: dict[s
     ids = {}
     for field in _ID_FIELDS:
         said = settings.get(field.removesuffix("_id"))
-        own = by_text.get(said.get("content") if isinstance(said, dict) else said)
+        text = said.get("content") if isinstance(said, dict) else said
+        own = by_text.get(text) if isinstance(text, str) else None
         value = next((table[field] for table in tables if table.get(field) is not None), own)
         if value is None or (field == "pad_token_id" and value == -1):
             continue
