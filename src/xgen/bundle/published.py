@@ -63,7 +63,9 @@ def pull_published(wanted: Published, anyway: bool = False, quiet: bool = False)
                 bring(repository, weights, source, quiet)
             import_model(source, folder, wanted.dtype, wanted.named, quiet, arriving)
         except BadModel as error:
-            if isinstance(error, NotBrought) or any(path.name.split(".part")[0].endswith(_WEIGHTS) for path in work.rglob("*")):
+            if isinstance(error, NotBrought) or any(
+                path.name.split(".part")[0].endswith(_WEIGHTS) for path in work.rglob("*")
+            ):
                 note(f"{wanted.hub_id}: what was brought of it is kept in {work}")
             else:
                 shutil.rmtree(work, ignore_errors=True)
