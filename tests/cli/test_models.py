@@ -101,6 +101,7 @@ def test_a_folder_shows_its_own_card(run_xgen: Callable, home: Path) -> None:
     assert "unknown licence" in run_xgen("models", "mine").out
     found = json.loads(run_xgen("models", "mine", "--json").out)
     assert (found["licence"], found["allows"]) == ("unknown licence", "not known")
+    assert found["on_disk"], "it was named by its place"
 
 
 def test_bad_wishes_are_one_sentence(run_xgen: Callable) -> None:

@@ -40,8 +40,9 @@ def models(
     if use is not None:
         _answer(use, _all(), as_json)
     elif name is not None:
-        one = _one(name)
-        print_json(_facts(one)) if as_json else print_text(_in_full(one))
+        one, folder = _one(name), _folder(name)
+        on_disk = {"on_disk": folder is not None}
+        print_json(_facts(one) | on_disk) if as_json else print_text(_in_full(one, folder))
     else:
         listed = _all()
         print_json([_facts(one) for one in listed]) if as_json else _list(listed)
@@ -59,6 +60,13 @@ def _one(name: str) -> Card:
     if "/" in name and is_on_disk(name):
         return replace(read_card(model_folder(name)), name=name)
     return card(name)
+
+
+def _folder(name: str) -> Path | None:
+    """Where the model lies that somebody names, if it does."""
+    if name not in CARDS and Path(name).is_dir():
+        return Path(name)
+    return model_folder(pulled_name(name)) if is_on_disk(name) else None
 
 
 def _strangers() -> list[Card]:
@@ -129,8 +137,7 @@ def _row(one: Card) -> list[str]:
     ]
 
 
-def _in_full(one: Card) -> str:
-    folder = str(model_folder(pulled_name(one.name))) if is_on_disk(one.name) else "no"
+def _in_full(one: Card, folder: Path | None) -> str:
     facts = {
         "name": f"{one.name} ({one.title})",
         "licence": one.licence,
@@ -140,7 +147,7 @@ def _in_full(one: Card) -> str:
         "window": f"{one.window_tokens:,} tokens",
         "parameters": f"{one.n_parameters:,}",
         "read by default": one.default_read,
-        "on disk": folder,
+        "on disk": "no" if folder is None else str(folder),
     }
     if one.warning:
         facts["warning"] = one.warning
