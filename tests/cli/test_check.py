@@ -70,3 +70,6 @@ def test_errors_are_one_sentence(tiny_folder: Path, home: Path, run_xgen: Callab
         assert ended.code == 2
         assert said in ended.err
         assert "Traceback" not in ended.err
+    ended = run_xgen("check", str(tiny_folder), str(home / "d" / "b.txt"), "--continue", "100000")
+    assert ended.code == 2
+    assert "--continue" in ended.err

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xgen.bundle import Bundle
 from xgen.engine.sample import Sampling
-from xgen.errors import TooLong
+from xgen.errors import TooLong, XgenError
 from xgen.read import chat as chat_module
 from xgen.read.chat import Chat
 from xgen.text.chat import Message
@@ -60,6 +60,23 @@ def test_a_turn_reads_only_what_is_new(tiny: Bundle, prefilled: list[int]) -> No
         before = ids
     # the last turn read little more than its own words and the reply before it
     assert prefilled[-1] < 0.3 * len(before)
+
+
+def test_a_turn_that_fits_is_not_refused_for_room_to_come(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy = send(Chat(tiny), "Where is the heron?")
+    empty, asked = Bundle.empty_cache, list[int]()
+
+    def scarce(bundle: Bundle, capacity: int) -> Any:
+        asked.append(capacity)
+        if len(asked) == 1:
+            raise XgenError("cache", "there is no such room", "ask for less")
+        return empty(bundle, capacity)
+
+    monkeypatch.setattr(Bundle, "empty_cache", scarce)
+    assert send(Chat(tiny), "Where is the heron?") == roomy
+    assert asked[1] < asked[0]
 
 
 OPERATIONS = st.lists(

@@ -86,7 +86,8 @@ def export_gguf(
     ids, settings = _ids_of(folder), read_json(folder / SETTINGS_FILE)
     tokenizer = read_json(folder / TOKENIZER_FILE)
     named = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
-    usual = named.get(str(settings.get("eos_token")))
+    end = settings.get("eos_token")
+    usual = named.get(str(end.get("content") if isinstance(end, dict) else end))
     ends = sorted(end_ids(folder, found.shape), key=lambda index: index != usual)
     facts = Facts(
         name=card.title,

@@ -71,7 +71,11 @@ def check(
 
     checked = held(dtype, cache or "auto")
     ids = checked.tokenizer.encode(document.text)
-    n_read = min(len(ids), max_tokens, checked.shape.max_seq_len - max_continued)
+    room = checked.shape.max_seq_len - max_continued
+    if room < 2:
+        what = f"{max_continued:,} tokens leave no room for a document in {checked.shape.max_seq_len:,}"
+        raise XgenError("--continue", what, "write on for fewer")
+    n_read = min(len(ids), max_tokens, room)
     if n_read < 2:
         raise XgenError(document.path, f"it has {len(ids)} tokens", "name a longer document")
     others = [held(kind) for kind in _kinds(checked, against)]

@@ -9,7 +9,7 @@ from xgen.engine.cache import Cache
 from xgen.engine.generate import generate, prefill
 from xgen.engine.sample import LIKELIEST, Sampling, not_repeating, sampler
 from xgen.engine.speculate import Lookup
-from xgen.errors import TooLong
+from xgen.errors import TooLong, XgenError
 from xgen.text.chat import Message
 from xgen.text.document import Document
 from xgen.text.reply import Reply
@@ -100,10 +100,18 @@ class Chat:
             turns[0] = Message("user", f"{texts}\n\n{turns[0].content}")
         return turns if self.system is None else [Message("system", self.system), *turns]
 
+    def _room(self, n_tokens: int) -> Cache:
+        """A cache with room for the turns to come, or where memory has no such for these tokens alone."""
+        window = self.bundle.shape.max_seq_len
+        try:
+            return self.bundle.empty_cache(min(2 * n_tokens, window))
+        except XgenError:
+            return self.bundle.empty_cache(min(n_tokens, window))
+
     def _read(self, ids: list[int], spare: int) -> tuple[Cache, Tensor]:
         if self._cache is None or self._cache.capacity < len(ids) + spare:
-            capacity = min(2 * (len(ids) + spare), self.bundle.shape.max_seq_len)
-            self._cache, self._cached_ids = self.bundle.empty_cache(capacity), []
+            self._cache, self._cached_ids = None, []  # else both would lie in memory for a moment
+            self._cache = self._room(len(ids) + spare)
         common = 0
         for ours, theirs in zip(self._cached_ids, ids[:-1], strict=False):
             if ours != theirs:
