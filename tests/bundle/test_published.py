@@ -12,9 +12,10 @@ import pytest
 
 from xgen import hub as hub_module
 from xgen.bundle import load, published, pull
+from xgen.bundle.exporting import export_folder
 from xgen.bundle.importing import import_model
 from xgen.bundle.published import pull_published
-from xgen.cards import CARDS
+from xgen.cards import CARDS, write_card
 from xgen.errors import BadModel, NoRoom, NotPulled, XgenError
 from xgen.hub import Published
 
@@ -192,6 +193,49 @@ def test_too_little_disk_is_told_before_the_weights_come(
         pull(STRANGER)
     assert "to bring" in capsys.readouterr().err
     assert not any(name.endswith(".bin") for name in asked_for(hub))
+
+
+def test_law_what_an_export_of_ours_warns_of_comes_back_from_the_hub(
+    hub: Any, tiny_folder: Path, tmp_path: Path
+) -> None:
+    own = dataclasses.replace(
+        CARDS["smollm2"], licence="CC-BY-NC-4.0", commercial_use=False, warning="not for every use"
+    )
+    write_card(own, tiny_folder)
+    export_folder(tiny_folder, tmp_path / "out")
+    hub.add_folder(tmp_path / "out")
+    hub.hub_id = STRANGER
+    card = load(pull(STRANGER, quiet=True), **FP32).card
+    assert (card.warning, card.commercial_use) == (own.warning, False)
+    assert (card.languages, card.licence) == (own.languages, own.licence)
+
+
+def test_a_card_json_of_others_is_left_out_aloud_and_a_damaged_one_of_ours_refused(
+    hub: Any, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.files["card.json"] = b'{"licence_source": "nobody"}'
+    with pytest.raises(BadModel, match="not a valid card"):
+        pull(STRANGER, quiet=True)
+    hub.files["card.json"] = b'{"name": "a hero", "spec": "of a game"}'
+    assert load(pull(STRANGER), **FP32).card.licence == "MIT"
+    assert "its card.json is no card of a model" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_pull_that_brought_nothing_leaves_nothing(
+    hub: Any, source: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("config.json", sorted(path.name for path in source.glob("*.bin"))[0]):
+        hub.status[name] = 500
+        with pytest.raises(NotPulled, match="broke off 5 times"):
+            pull(STRANGER, quiet=True)
+        hub.status.clear()
+        assert list((home / "models").iterdir()) == []
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(NotPulled, match="the hub does not answer"):
+        pull(STRANGER, quiet=True)
+    assert list((home / "models").iterdir()) == []
 
 
 @pytest.mark.parametrize("gpu", [0, 1 << 30])

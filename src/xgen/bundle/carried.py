@@ -33,7 +33,7 @@ _XGEN_END = 50_256
 LICENCES = ("README.md", "LICENSE*", "NOTICE*")
 SMALL_FILES = (
     *(CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE, SETTINGS_FILE, TEMPLATE_FILE, RANKS_FILE),
-    *LICENCES,
+    *(*LICENCES, CARD_FILE),
 )
 """All that is ever looked at of a published model beside its weights, as patterns of names."""
 
@@ -92,7 +92,7 @@ def carried(source: Path, name: str, named: str | None) -> Carried:
         what = f"its tokenizer has {n_ids:,} ids for {shape.vocab_size:,} rows"
         raise BadModel(str(source), what, "bring a folder whose files belong together")
     size = {"n_parameters": shape.n_parameters, "window_tokens": shape.max_seq_len}
-    own = read_card(source) if (source / CARD_FILE).is_file() else None
+    own = _own_card(source, corrections)
     card = imported_card(named, _readme(source), name, **size, own=own)
     if card.name in CARDS and card.window_tokens < shape.max_seq_len:
         corrections.append(f"its window is {card.window_tokens:,} tokens, not {shape.max_seq_len:,}")
@@ -104,6 +104,20 @@ def is_xgen(source: Path, settings: dict[str, Any]) -> bool:
     """Whether a folder has XGen's own tokenizer: its code, or the name of its code or class."""
     named = str((settings.get("tokenizer_class"), settings.get("auto_map"))).casefold()
     return (source / XGEN_CODE_FILE).is_file() or _XGEN_CLASS in named
+
+
+def _own_card(source: Path, corrections: list[str]) -> Card | None:
+    """The card that an export of ours has; what others keep in a file of its name is left out, which is said.
+
+    A card of ours that is damaged is refused: it may have forbidden something.
+    """
+    path = source / CARD_FILE
+    if not path.is_file():
+        return None
+    if "licence_source" not in read_json(path):
+        corrections.append(f"its {CARD_FILE} is no card of a model in this form, and was left out")
+        return None
+    return read_card(source)
 
 
 def _tokenizer_json(source: Path) -> dict[str, Any]:

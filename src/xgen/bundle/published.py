@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from xgen.bundle.carried import SMALL_FILES, carried
-from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, Arriving, NotBrought, import_model
+from xgen.bundle.importing import BESIDE_WEIGHTS_BYTES, ORIGIN_FILE, Arriving, import_model
 from xgen.cards import CARDS
 from xgen.errors import BadModel, XgenError
 from xgen.files import held_alone, model_folder, no_room_named, require_room, write_whole
@@ -62,21 +62,28 @@ def pull_published(wanted: Published, anyway: bool = False, quiet: bool = False)
             if arriving.bring is None:
                 bring(repository, weights, source, quiet)
             import_model(source, folder, wanted.dtype, wanted.named, quiet, arriving)
-        except BadModel as error:
-            if isinstance(error, NotBrought) or any(
-                path.name.split(".part")[0].endswith(_WEIGHTS) for path in work.rglob("*")
-            ):
-                note(f"{wanted.hub_id}: what was brought of it is kept in {work}")
-            else:
+        except BaseException as error:
+            if not _is_begun(work):
                 shutil.rmtree(work, ignore_errors=True)
-            raise
-        except KeyboardInterrupt:
-            note(
-                f"{wanted.hub_id}: stopped; what is finished is kept, and pulling it again goes on from there"
-            )
+            elif isinstance(error, BadModel):
+                note(f"{wanted.hub_id}: what was brought of it is kept in {work}")
+            elif isinstance(error, KeyboardInterrupt):
+                kept = "what is finished is kept, and pulling it again goes on from there"
+                note(f"{wanted.hub_id}: stopped; {kept}")
             raise
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def _is_begun(work: Path) -> bool:
+    """Whether there is more to go on from than small files, which come again in a moment."""
+    names = (path.name.split(".part")[0] for path in work.rglob("*") if path.stat().st_size)
+    return _drafts(work).is_dir() or any(name.endswith(_WEIGHTS) for name in names)
+
+
+def _drafts(work: Path) -> Path:
+    """Where `import_model` keeps what it has finished."""
+    return work.with_name(work.name.removesuffix(".hub") + ".import")
 
 
 def _require_same(folder: Path, wanted: Published) -> None:
@@ -152,8 +159,7 @@ def _require_what_it_takes(
             f"{_memory_said(shape)}; this machine has {_gb(memory)}"
             + (f", its GPU {_gb(gpu)}" if gpu else "")
         )
-    drafts = work.with_name(work.name.removesuffix(".hub") + ".import")
-    require_room(work, most - _on_disk(work) - _on_disk(drafts))
+    require_room(work, most - _on_disk(work) - _on_disk(_drafts(work)))
     least = needed(shape, _IN_8_BITS, SHORT_READ_TOKENS).total
     if memory and least > max(memory, gpu) and not anyway:
         what = f"reading even {SHORT_READ_TOKENS:,} tokens in 8 bits takes {_gb(least)} of memory"
