@@ -176,6 +176,7 @@ inline float power_of_2(float x) { return std::exp2(x); }
 template <int n> inline void wait_for_group() {}
 template <class T = Bytes16> inline T load_shared_bytes(const void* at) { return *(const T*)at; }
 inline void let_next_start() {}
+inline void will_read(const void*) {}
 inline void wait_for_previous() {}
 #ifdef FP16
 inline float half_to_float(u16 bits) { _Float16 x; std::memcpy(&x, &bits, 2); return (float)x; }

@@ -103,6 +103,8 @@ __device__ __forceinline__ void products(int n_pairs, int n_in, const float* x, 
     };
     for (int i = 0; i < LOADS; ++i) ask();
     let_next_start();
+    if (gain)
+        for (int k = 32 * threadIdx.x; k < n_in; k += 32 * THREADS) will_read(gain + k);
     wait_for_previous();
     ready();
     const float scale = make_input((u32*)(room + 4 * LOADS * THREADS), x, gain, eps, n_in);

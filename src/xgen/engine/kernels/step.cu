@@ -4,7 +4,7 @@
 // (Milakov and Gimelshein 2018), and the last block of a head joins them. Only filled positions are read:
 // the split follows `*position`. A block serves SHARED query heads of one key head.
 //
-// -D: HEAD_DIM, SHARED, KEYS that a group of lanes takes at a time, STAGES of so many, all but one under way, INT8
+// -D: HEAD_DIM, SHARED, KEYS that a group of lanes takes at a time, STAGES of so many under way, INT8
 // (the table: int8 and a scale a row), INT8_CACHE (keys and values: int8 and a scale a head and token), else 16 bit.
 
 #define ATTEND_THREADS 256
@@ -32,8 +32,8 @@ typedef u16 Weight;
 // Row `*token` of the table [ids, width] becomes the stream, fp32 [width]; `scales` [ids] with -DINT8.
 extern "C" __global__ void __launch_bounds__(1024) embed(const Weight* table, const float* scales, const int* token,
                                                         float* stream, int width) {
-    let_next_start();
     wait_for_previous();
+    let_next_start();  // not earlier: attention looks at the cache before it waits, and that is whole from here on
     const int id = load_shared(token);
     const Weight* row = table + (long long)id * width;
     for (int k = threadIdx.x; k < width; k += 1024) {
@@ -153,10 +153,12 @@ __device__ __forceinline__ void attend_stage(Softmax& s, const float (&q)[SHARED
     }
 }
 
-// The keys begin..end of one head into a softmax of each group of lanes, WARP_KEYS of a warp at a time.
+// The keys begin..end of one head into a softmax of each group of lanes, WARP_KEYS of a warp at a time. The first are
+// asked for before ready(), which waits for the queries.
+template <class Ready>
 __device__ __forceinline__ void attend_keys(Softmax& s, const float (&q)[SHARED][DIMS], const Stored* keys,
                                             const Stored* values, const float* key_scales,
-                                            const float* value_scales, int begin, int end) {
+                                            const float* value_scales, int begin, int end, Ready ready) {
     DYNAMIC_SHARED(room);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, dim = lane % GROUP * DIMS;
     const int size = KEYS * ATTEND_THREADS;
@@ -184,9 +186,9 @@ __device__ __forceinline__ void attend_keys(Softmax& s, const float (&q)[SHARED]
         ask_slot = ask_slot + 1 == STAGES ? 0 : ask_slot + 1;
     };
 #pragma unroll
-    for (int i = 0; i < STAGES - 1; ++i) ask();
+    for (int i = 0; i < STAGES; ++i) ask();
+    ready();
     while (first < end) {
-        ask();
         wait_for_group<STAGES - 1>();
         meet_lanes();  // scales were brought by other lanes
         const Bytes16* k = ring + 2 * slot * size;
@@ -194,7 +196,8 @@ __device__ __forceinline__ void attend_keys(Softmax& s, const float (&q)[SHARED]
         attend_stage(s, q, k, k + size, k_scale, k_scale + WARP_KEYS, first, end);
         first += ATTEND_WARPS * WARP_KEYS;
         slot = slot + 1 == STAGES ? 0 : slot + 1;
-        meet_lanes();
+        meet_lanes();  // or a lane's next scales come while another reads these
+        ask();
     }
 }
 
@@ -300,27 +303,29 @@ attend(const float* qkv, Stored* keys, Stored* values, float* key_scales, float*
     values += at * HEAD_DIM;
     key_scales += at;
     value_scales += at;
-    let_next_start();
-    wait_for_previous();
     const int here = load_shared(position);
-    Softmax s;
-    float q[SHARED][DIMS];
-    const float factor = 1.4426950408889634f * rsqrtf((float)HEAD_DIM);
-#pragma unroll
-    for (int r = 0; r < SHARED; ++r) {
-        load_dims(qkv + (first_head + min(r, n_served - 1)) * HEAD_DIM + threadIdx.x % GROUP * DIMS, q[r]);
-        s.top[r] = LEAST;
-        s.weight[r] = 0;
-#pragma unroll
-        for (int d = 0; d < DIMS; ++d) {
-            s.sum[r][d] = 0;
-            q[r][d] *= factor;
-        }
-    }
     const int share = (here + gridDim.y) / gridDim.y;  // of here + 1 keys, rounded up
     const int begin = blockIdx.y * share, end = min(begin + share, here);
     if (begin > here) return;
-    attend_keys(s, q, keys, values, key_scales, value_scales, begin, end);
+    Softmax s;
+    float q[SHARED][DIMS];
+    auto ready = [&]() {
+        let_next_start();
+        wait_for_previous();
+        const float factor = 1.4426950408889634f * rsqrtf((float)HEAD_DIM);
+#pragma unroll
+        for (int r = 0; r < SHARED; ++r) {
+            load_dims(qkv + (first_head + min(r, n_served - 1)) * HEAD_DIM + threadIdx.x % GROUP * DIMS, q[r]);
+            s.top[r] = LEAST;
+            s.weight[r] = 0;
+#pragma unroll
+            for (int d = 0; d < DIMS; ++d) {
+                s.sum[r][d] = 0;
+                q[r][d] *= factor;
+            }
+        }
+    };
+    attend_keys(s, q, keys, values, key_scales, value_scales, begin, end, ready);
     if (begin + share > here && threadIdx.x / 32 == ATTEND_WARPS - 1) {
         const float* new_key = qkv + (n_heads + group) * HEAD_DIM;
         attend_new(s, q, new_key, new_key + n_kv_heads * HEAD_DIM, keys + (long long)here * HEAD_DIM,
