@@ -96,6 +96,27 @@ def test_what_was_given_a_known_name_is_listed_with_its_own_licence(run_xgen: Ca
     assert not require_model("xgen-7b-8k-base", offline=True)[1].commercial_use
 
 
+def test_one_damaged_card_hides_no_other_model_and_allows_nothing(run_xgen: Callable, home: Path) -> None:
+    write_card(dataclasses.replace(CARDS["nano"], name="whole"), model_folder("whole"))
+    for name in ("someone/torn", "xgen-7b-8k-base"):
+        write_card(CARDS["nano"], model_folder(name))
+        card = model_folder(name) / "card.json"
+        card.write_bytes(card.read_bytes()[:100])
+    for name in ("whole", "someone/torn", "xgen-7b-8k-base"):
+        (model_folder(name) / "config.json").write_text("{}")
+    ended = run_xgen("models")
+    rows = {row.split()[0].rstrip(":"): row for row in reversed(ended.out.splitlines()) if row}
+    assert (ended.code, rows.keys() >= {*CARDS, "whole", "someone/torn"}) == (0, True)
+    assert "unknown licence, its card is damaged  not known" in rows["someone/torn"]
+    assert "unknown licence, its card is damaged  not known" in rows["xgen-7b-8k-base"]
+    assert "card.json: not a valid card (it is not JSON" in ended.out
+    found = {one["name"]: one for one in json.loads(run_xgen("models", "--json").out)}
+    assert [name for name, one in found.items() if one["damaged"]] == ["xgen-7b-8k-base", "someone/torn"]
+    answer = json.loads(run_xgen("models", "--use", "research", "--json").out)
+    assert {one["name"] for one in answer["unknown"]} == {"xgen-7b-8k-base", "someone/torn"}
+    assert run_xgen("models", "someone/torn").code == 2, "nothing else was asked for"
+
+
 def test_a_folder_shows_its_own_card(run_xgen: Callable, home: Path) -> None:
     (home / "mine").mkdir()
     assert "unknown licence" in run_xgen("models", "mine").out

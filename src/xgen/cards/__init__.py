@@ -3,7 +3,7 @@
 from xgen.cards.fields import CARD_FILE, READS, UNKNOWN_LICENCE, Card, Source
 from xgen.cards.file import adapted_card, read_card, write_card
 from xgen.cards.known import ADAPTED, CARDS, DEFAULT_TO_CHAT, DEFAULT_TO_READ, card, pulled_name
-from xgen.cards.stated import imported_card, inherited
+from xgen.cards.stated import imported_card, inherited, stated_card
 from xgen.cards.uses import XGEN_ANSWER, Use, allows, why
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "inherited",
     "pulled_name",
     "read_card",
+    "stated_card",
     "why",
     "write_card",
 ]

@@ -1,20 +1,35 @@
 """`xgen models`: which models there are, what they may be used for, and which are on disk."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from xgen.cards import CARDS, XGEN_ANSWER, Card, Use, allows, card, pulled_name, read_card, why
+from xgen.cards import (
+    CARDS,
+    UNKNOWN_LICENCE,
+    XGEN_ANSWER,
+    Card,
+    Use,
+    allows,
+    card,
+    pulled_name,
+    read_card,
+    stated_card,
+    why,
+)
 from xgen.cli.loading import as_kept, is_on_disk, megabytes
 from xgen.cli.options import Json
 from xgen.cli.printing import print_table, print_text
-from xgen.errors import XgenError
+from xgen.errors import BadModel, XgenError
 from xgen.files import cache_folder, model_folder, shipped_file
 from xgen.show import print_json
 
 _ALLOWS = {True: "commercial use", False: "research only", None: "not known"}
+_DAMAGED = f"{UNKNOWN_LICENCE}, its card is damaged"
 _MARKS = {True: "allowed", False: "not_allowed", None: "unknown"}
 
 
@@ -33,7 +48,7 @@ def models(
     """List the models and what each may be used for, or show one's card in full.
 
     The known ones, and those of your own among the pulled ones. The lines below the list say where each
-    licence is stated. A model without a stated licence is never listed as allowed.
+    licence is stated. A model without a stated licence, or with a damaged card, is never listed as allowed.
     """
     if name is not None and use is not None:
         raise XgenError("--use", "it asks about all models", f"leave {name} out, or --use")
@@ -49,7 +64,7 @@ def models(
 
 
 def _all() -> list[Card]:
-    return [*map(as_kept, CARDS.values()), *_strangers()]
+    return [*(_or_damaged(known, partial(as_kept, known)) for known in CARDS.values()), *_strangers()]
 
 
 def _one(name: str) -> Card:
@@ -74,7 +89,23 @@ def _strangers() -> list[Card]:
     kept = cache_folder() / "models"  # those of the hub lie there as OWNER--NAME
     found = sorted(path.parent for path in kept.glob("[!.]*/config.json"))
     names = {folder: folder.name.replace("--", "/", 1) for folder in found if folder.name not in CARDS}
-    return [replace(read_card(folder), name=name) for folder, name in names.items()]
+    return [
+        replace(_or_damaged(stated_card(name, None), partial(read_card, folder)), name=name)
+        for folder, name in names.items()
+    ]
+
+
+def _or_damaged(otherwise: Card, read: Callable[[], Card]) -> Card:
+    """The card that is read; of a damaged one what is known without it, and what is wrong with it.
+
+    One damaged file does not keep the other models from being listed, and allows nothing.
+    """
+    try:
+        return read()
+    except BadModel as error:
+        return replace(
+            otherwise, licence=_DAMAGED, licence_source=str(error).removesuffix("."), commercial_use=False
+        )
 
 
 def _list(listed: list[Card]) -> None:
@@ -121,7 +152,12 @@ def _answer(use: Use, listed: list[Card], as_json: bool) -> None:
 
 
 def _facts(one: Card) -> dict[str, Any]:
-    return {**asdict(one), "on_disk": is_on_disk(one.name), "allows": _ALLOWS[allows(one, "commercial")]}
+    return {
+        **asdict(one),
+        "damaged": one.licence == _DAMAGED,
+        "on_disk": is_on_disk(one.name),
+        "allows": _ALLOWS[allows(one, "commercial")],
+    }
 
 
 def _row(one: Card) -> list[str]:
