@@ -24,8 +24,9 @@ _STORED = 0
 _ENCRYPTED = 1
 _IN_64_BITS = 0xFFFFFFFF
 _EXTRA_64 = 1
-# Nothing in a name becomes a path here; a name that would climb out elsewhere shows what a file is for.
-_NAME = re.compile(r"[\w .+=@-]+(/[\w .+=@-]+)*")
+# torch.save puts the file's own name before "/data.pkl", with whatever is in it. Nothing in a name becomes a
+# path here; a name that would climb out elsewhere shows what a file is for.
+_NAME = re.compile(r"[^/\\\ufffd]+(/[^/\\\ufffd]+)*")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def _entry(path: Path, data: mmap.mmap, at: int, end: int) -> tuple[int, str, in
         raise BadModel(str(path), "its list of entries is damaged", DAMAGED)
     raw_name = data[at + _CENTRAL_BYTES : after_name]
     name = raw_name.decode("utf-8", "replace")
-    if not _NAME.fullmatch(name) or {".", ".."} & set(name.split("/")):
+    climbs = not {".", ".."}.isdisjoint(name.split("/"))
+    if climbs or not name.isprintable() or not _NAME.fullmatch(name):
         raise BadModel(
             str(path), f"an entry has the name {name[:80]!r}, which is not of a file in it", HOSTILE
         )
