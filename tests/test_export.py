@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from gguf import GGUFReader
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from xgen.bundle.exporting import export_folder, export_gguf
 from xgen.bundle.loading import load
@@ -20,11 +22,12 @@ from xgen.engine.sample import greedy
 from xgen.errors import BadModel, XgenError
 from xgen.formats.adapter import save_adapter
 from xgen.formats.folder import load_weights, read_shape, save_weights, write_config
-from xgen.formats.gguf import QWEN2_PATTERNS, convert, read_gguf_shape
+from xgen.formats.gguf import QWEN2_PATTERNS, ROTARY_FACTORS, convert, read_gguf_shape
 from xgen.formats.gguf_file import read_gguf
-from xgen.formats.gguf_out import KINDS, ROTARY_FACTORS, pre_tokenizer_name
+from xgen.formats.gguf_out import KINDS, pre_tokenizer_name
 from xgen.model.lora import Adapter, new_adapter
 from xgen.model.shape import RopeScaling
+from xgen.model.transformer import frequencies
 from xgen.read.prompt import DOCUMENT, FREE, QUESTION, SYSTEM
 from xgen.text.xgen_tokens import HEADER
 
@@ -181,7 +184,7 @@ def test_linear_scaling_of_positions_comes_back(tiny_folder: Path, tmp_path: Pat
 
 
 def test_against_transformers_llama_3s_scaling_is_a_tensor_of_factors(
-    tiny_folder: Path, make_gguf: Callable, tmp_path: Path
+    tiny_folder: Path, tmp_path: Path
 ) -> None:
     transformers = pytest.importorskip("transformers")
     scaling = RopeScaling(8.0, 1.0, 4.0, 64)
@@ -195,8 +198,52 @@ def test_against_transformers_llama_3s_scaling_is_a_tensor_of_factors(
     expected = plain / init(config, torch.device("cpu"))[0]
     assert expected.max() > 7.9
     torch.testing.assert_close(torch.tensor(found), expected)
+
+
+@given(
+    factor=st.floats(1, 64, width=32),
+    low=st.floats(0.25, 3, width=32),
+    span=st.floats(0.25, 8, width=32),
+    window=st.integers(16, 1 << 17),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+def test_law_llama_3s_scaling_comes_back(
+    tiny_folder: Path, tmp_path: Path, factor: float, low: float, span: float, window: int
+) -> None:
+    shape = dataclasses.replace(
+        read_shape(tiny_folder / "config.json"), rope_scaling=RopeScaling(factor, low, low + span, window)
+    )
+    write_config(tiny_folder, shape, eos_token_id=2)
+    (tmp_path / "out.gguf").unlink(missing_ok=True)
+    export_gguf(tiny_folder, tmp_path / "out.gguf")
+    assert read_gguf_shape(read_gguf(tmp_path / "out.gguf")) == shape
+
+
+def test_a_model_with_llama_3s_scaling_comes_back_with_its_logits(tiny_folder: Path, tmp_path: Path) -> None:
+    shape = read_shape(tiny_folder / "config.json")
+    scaled = dataclasses.replace(shape, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 64))
+    write_config(tiny_folder, scaled, eos_token_id=2)
+    export_gguf(tiny_folder, tmp_path / "out.gguf")
+    convert(tmp_path / "out.gguf", tmp_path / "back")
+    before, after = (load(folder, **ON_CPU).model for folder in (tiny_folder, tmp_path / "back"))
+    ids = torch.arange(4, 100)[None]
+    with torch.inference_mode():
+        assert torch.equal(before.logits(before(ids)), after.logits(after(ids)))
+
+
+def test_llama_3s_own_numbers_are_known_where_a_file_has_the_factors_alone(make_gguf: Callable) -> None:
+    """As llama.cpp's converter writes them; the numbers are those of Llama 3.2."""
+    shape = read_gguf_shape(read_gguf(make_gguf("llama")))
+    scaled = dataclasses.replace(shape, rope_scaling=RopeScaling(32.0, 1.0, 4.0, 8192))
+    factors = (frequencies(shape) / frequencies(scaled)).numpy()
+    assert read_gguf_shape(read_gguf(make_gguf("llama", tensors={ROTARY_FACTORS: factors}))) == scaled
+
+
+def test_llama_3s_scaling_has_no_place_in_qwen2(make_gguf: Callable, tmp_path: Path) -> None:
     convert(make_gguf("qwen2"), tmp_path / "qwen")
-    write_config(tmp_path / "qwen", dataclasses.replace(shape, qkv_bias=True), eos_token_id=2)
+    shape = read_shape(tmp_path / "qwen" / "config.json")
+    scaled = dataclasses.replace(shape, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 64))
+    write_config(tmp_path / "qwen", scaled, eos_token_id=2)
     with pytest.raises(BadModel, match="Llama 3's rotary scaling"):
         export_gguf(tmp_path / "qwen", tmp_path / "qwen.gguf")
 

@@ -19,7 +19,7 @@ from xgen.errors import BadModel, NoRoom
 from xgen.formats import folder as folder_format
 from xgen.formats import gguf as gguf_format
 from xgen.formats.folder import load_weights, read_shape
-from xgen.formats.gguf import TESTED_KINDS, convert
+from xgen.formats.gguf import ROTARY_FACTORS, ROTARY_FIELDS, TESTED_KINDS, convert
 from xgen.formats.gguf_file import read_gguf
 
 IDS = torch.arange(4, 40)[None]
@@ -125,6 +125,10 @@ def test_against_transformers_the_folder(
     assert (model.dtype, model.generation_config.eos_token_id) == (torch.bfloat16, [2, 0])
 
 
+FACTORS = {ROTARY_FACTORS: np.ones(8, np.float32)}
+LINEAR = {"llama.rope.scaling.type": "linear"}
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -147,7 +151,15 @@ def test_against_transformers_the_folder(
         ({"values": {"tokenizer.ggml.merges": None}}, "merges"),
         ({"values": {"tokenizer.ggml.eos_token_id": 999}}, "end or padding"),
         ({"values": {"tokenizer.ggml.eos_token_id": None}}, "end or padding"),
-        ({"tensors": {"rope_freqs.weight": np.ones(8, np.float32)}}, r"rope_freqs\.weight has no place"),
+        ({"tensors": {ROTARY_FACTORS: np.full(8, 3, np.float32)}}, "in another way than Llama 3"),
+        ({"tensors": {ROTARY_FACTORS: np.full(8, np.nan, np.float32)}}, "in another way than Llama 3"),
+        ({"tensors": {ROTARY_FACTORS: np.ones(7, np.float32)}}, "in another way than Llama 3"),
+        ({"tensors": FACTORS, "values": {ROTARY_FIELDS: "[" * 9999}}, "is not JSON"),
+        ({"tensors": FACTORS, "values": {ROTARY_FIELDS: '{"type": "yarn"}'}}, "kind yarn cannot be"),
+        (
+            {"tensors": FACTORS, "values": {"llama.rope.scaling.factor": 2.0} | LINEAR},
+            "in another way than Llama 3",
+        ),
         ({"tensors": {"output_norm.weight": None}}, r"output_norm\.weight is missing"),
         ({"tensors": {"token_embd.weight": None}}, "token_embd"),
         (
@@ -165,6 +177,12 @@ def test_what_is_refused_is_named_and_leaves_nothing(
     with pytest.raises(BadModel, match=named):
         convert(path, path.parent / "made")
     assert sorted(path.parent.iterdir()) == before
+
+
+def test_factors_of_rotary_frequencies_have_no_place_in_qwen2(make_gguf: Callable) -> None:
+    path = make_gguf("qwen2", tensors=FACTORS)
+    with pytest.raises(BadModel, match=r"rope_freqs\.weight has no place"):
+        convert(path, path.parent / "made")
 
 
 def test_another_architecture_is_named(make_gguf: Callable) -> None:

@@ -4,7 +4,9 @@ Architectures `llama` and `qwen2`, tokenizers `gpt-2`, `smollm` and `qwen2`, and
 tested against the library gguf and llama.cpp; everything else is refused by name.
 """
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,19 @@ from xgen.errors import BadModel
 from xgen.files import require_room, whole_folder
 from xgen.formats.folder import CHATML, parameter_shapes, write_config, write_json, write_weights
 from xgen.formats.gguf_file import GGUFFile, StoredTensor, read_gguf
+from xgen.formats.rope import read_rope
 from xgen.model.shape import RopeScaling, Shape
+from xgen.model.transformer import frequencies
 
 TESTED_KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_1", "Q5_0", "Q4_K", "Q6_K")
 ENDS = ("<|im_end|>", "<|endoftext|>")
 TOKENIZER_BYTES = 1 << 25
+ROTARY_FACTORS, ROTARY_FIELDS = "rope_freqs.weight", "xgen.rope_scaling"
+"""What llama.cpp divides rotary frequencies by, and the numbers which that follows from, as in a config.json.
+
+llama.cpp has no names for those numbers, and does not look for them.
+"""
+_PUBLISHED_WINDOWS = [1 << n for n in range(10, 18)]  # Llama 3's is 8,192
 _ROWS_AT_ONCE = 4096
 _WAY_OUT = "use a Llama or Qwen2 model of those that `xgen models` lists"
 
@@ -102,7 +112,7 @@ def read_gguf_shape(source: GGUFFile) -> Shape:
     n_kv_heads = _whole(source, own, "attention.head_count_kv", n_heads)
     if n_heads % n_kv_heads or head_dim % 2:
         raise _refuse(source, f"{n_heads} query heads, {n_kv_heads} key heads of {head_dim} cannot be")
-    return Shape(
+    shape = Shape(
         **sizes,
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
@@ -113,6 +123,8 @@ def read_gguf_shape(source: GGUFFile) -> Shape:
         qkv_bias=architecture == "qwen2",
         rope_scaling=_rope_scaling(source, own),
     )
+    has_factors = ROTARY_FACTORS in source.tensors and architecture == "llama"
+    return _with_rotary_factors(source, shape) if has_factors else shape
 
 
 def _refuse(source: GGUFFile, what: str) -> BadModel:
@@ -140,6 +152,39 @@ def _rope_scaling(source: GGUFFile, own: dict[str, Any]) -> RopeScaling | None:
     if kind == "none":
         return None
     return RopeScaling(_number(source, own, "rope.scaling.factor"))
+
+
+def _with_rotary_factors(source: GGUFFile, shape: Shape) -> Shape:
+    """`shape` with Llama 3's scaling, where a tensor of the file, [D / 2] in fp32, divides the frequencies.
+
+    Its numbers are those that the file names, or Llama 3's own with whatever factor and window; BadModel
+    unless the tensor follows from them.
+    """
+    stored = source.tensors[ROTARY_FACTORS]
+    if shape.rope_scaling is None and stored.shape == (shape.head_dim // 2,) and stored.kind.name == "F32":
+        factors = _dequantised(source, stored, slice(None))[0]
+        for scaling in _named_scaling(source, shape) or _published_scalings(factors):
+            scaled = replace(shape, rope_scaling=scaling)
+            if torch.allclose(frequencies(shape) / frequencies(scaled), factors, rtol=1e-5):
+                return scaled
+    raise _refuse(source, f"{ROTARY_FACTORS} scales positions in another way than Llama 3 does")
+
+
+def _named_scaling(source: GGUFFile, shape: Shape) -> list[RopeScaling]:
+    named = source.values.get(ROTARY_FIELDS)
+    if named is None:
+        return []
+    try:
+        config = {"rope_theta": shape.rope_theta, "rope_scaling": json.loads(named)}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _refuse(source, f"{ROTARY_FIELDS} is not JSON") from error
+    _, scaling = read_rope(config, lambda what: _refuse(source, what))
+    return [scaling] if scaling is not None and scaling.original_window else []
+
+
+def _published_scalings(factors: Tensor) -> list[RopeScaling]:
+    factor = round(factors.nan_to_num().max().item(), 3)
+    return [RopeScaling(factor, 1.0, 4.0, window) for window in _PUBLISHED_WINDOWS] if factor >= 1 else []
 
 
 def _embedding(source: GGUFFile) -> StoredTensor:
@@ -175,7 +220,9 @@ def _tensor_source(source: GGUFFile, shape: Shape) -> Callable[[str], Tensor]:
         places["embedding.weight"] = "output.weight"
     if missing := sorted(set(places.values()) - set(source.tensors)):
         raise _refuse(source, f"the tensor {missing[0]} is missing")
-    if extra := sorted(set(source.tensors) - set(places.values()) - {"token_embd.weight"}):
+    is_divided = shape.rope_scaling is not None and shape.rope_scaling.original_window > 0
+    optional = {"token_embd.weight"} | ({ROTARY_FACTORS} if is_divided else set())
+    if extra := sorted(set(source.tensors) - set(places.values()) - optional):
         raise _refuse(source, f"the tensor {extra[0]} has no place in this architecture")
     for name, place in places.items():
         if source.tensors[place].shape != sizes[name]:

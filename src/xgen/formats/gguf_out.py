@@ -4,6 +4,7 @@ The layout and the names of values are those of ggml's docs/gguf.md; the library
 Tensors are made and written one at a time, so no more than the largest is in memory.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +21,13 @@ from xgen.formats.gguf import (
     CONTROL,
     NORMAL,
     QWEN2_PATTERNS,
+    ROTARY_FACTORS,
+    ROTARY_FIELDS,
     UNUSED,
     USER_DEFINED,
     stored_name,
 )
+from xgen.formats.rope import rope_fields
 from xgen.model.shape import Shape
 from xgen.model.transformer import frequencies
 
@@ -39,7 +43,6 @@ _FILE_TYPES = {
     "fp16": gguf.LlamaFileType.MOSTLY_F16,
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
 }
-ROTARY_FACTORS = "rope_freqs.weight"
 _ROWS_AT_ONCE = 4096
 _MOST_ENDS = 3
 _WAY_OUT = "use the exported folder with a program that reads Hugging Face folders"
@@ -153,7 +156,9 @@ def _add_facts(writer: gguf.GGUFWriter, shape: Shape, facts: Facts, kind: str) -
     writer.add_rope_freq_base(shape.rope_theta)
     writer.add_rope_dimension_count(shape.head_dim)
     writer.add_vocab_size(shape.vocab_size)
-    if shape.rope_scaling is not None and not shape.rope_scaling.original_window:
+    if shape.rope_scaling is not None and shape.rope_scaling.original_window:
+        writer.add_string(ROTARY_FIELDS, json.dumps(rope_fields(shape)["rope_scaling"]))
+    elif shape.rope_scaling is not None:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(shape.rope_scaling.factor)
 
