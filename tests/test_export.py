@@ -29,6 +29,7 @@ from xgen.model.lora import Adapter, new_adapter
 from xgen.model.shape import RopeScaling
 from xgen.model.transformer import frequencies
 from xgen.read.prompt import DOCUMENT, FREE, QUESTION, SYSTEM
+from xgen.text.tokenizer import Tokenizer
 from xgen.text.xgen_tokens import HEADER
 
 ON_CPU: Any = {"device": "cpu", "dtype": "fp32"}
@@ -246,6 +247,23 @@ def test_llama_3s_scaling_has_no_place_in_qwen2(make_gguf: Callable, tmp_path: P
     write_config(tmp_path / "qwen", scaled, eos_token_id=2)
     with pytest.raises(BadModel, match="Llama 3's rotary scaling"):
         export_gguf(tmp_path / "qwen", tmp_path / "qwen.gguf")
+
+
+def test_against_transformers_a_name_of_code_that_is_not_there_is_left_out_aloud(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    path = tiny_folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    code = {"auto_map": {"AutoTokenizer": ["tokenization_x.XTokenizer", None]}}
+    path.write_text(json.dumps(settings | code | {"tokenizer_class": "XTokenizer"}))
+    export_folder(tiny_folder, tmp_path / "out")
+    assert "auto_map names Python code" in capsys.readouterr().err.replace("\n", " ")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    ours = Tokenizer.from_folder(tiny_folder)
+    assert [theirs(text).input_ids for text in TEXTS[:2]] == [ours.encode(text) for text in TEXTS[:2]]
+    written = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert written == settings | {"tokenizer_class": "XTokenizer"}
 
 
 def test_nothing_is_overwritten_and_nothing_stays_of_what_fails(tiny_folder: Path, tmp_path: Path) -> None:

@@ -106,6 +106,14 @@ def is_xgen(source: Path, settings: dict[str, Any]) -> bool:
     return (source / XGEN_CODE_FILE).is_file() or _XGEN_CLASS in named
 
 
+def without_code(settings: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer's settings without the names of Python code of others, which no folder of ours brings.
+
+    Who finds such a name there would look for the code, and refuse the folder without it.
+    """
+    return {key: value for key, value in settings.items() if key != "auto_map"}
+
+
 def _own_card(source: Path, corrections: list[str]) -> Card | None:
     """The card that an export of ours has; what others keep in a file of its name is left out, which is said.
 
@@ -140,7 +148,7 @@ def _xgen_ids(source: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _settings(source: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The settings without code of others, the chat template in them."""
-    settings = {key: value for key, value in settings.items() if key != "auto_map"}
+    settings = without_code(settings)
     path = source / TEMPLATE_FILE
     if path.is_file() or settings.get("chat_template") is not None:
         settings["chat_template"] = ChatTemplate.from_folder(source).source

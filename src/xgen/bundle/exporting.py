@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xgen.bundle.carried import without_code
 from xgen.bundle.finding import Found, end_ids, find
 from xgen.bundle.loading import DTYPES
 from xgen.bundle.model_card import licence_text, model_card
@@ -26,6 +27,7 @@ from xgen.formats.folder import (
     write_weights,
 )
 from xgen.formats.gguf_out import Facts, write_gguf
+from xgen.show import note
 from xgen.text.chat import SETTINGS_FILE, TEMPLATE_FILE, ChatTemplate
 from xgen.text.tokenizer import TOKENIZER_FILE
 
@@ -43,9 +45,10 @@ def export_folder(
     """Write a model as the folder `target`, which transformers, vLLM and SGLang read; return its card.
 
     Weights as `dtype` (one of DTYPES), an adapter added to them in fp32 first; the configuration, tokenizer
-    and chat template; card.json, a README.md with the licence where the hub looks for it, and the licence's
-    text where it has to go along. Tensors are made one at a time. Raises XgenError if `target` is there
-    already, BadModel as `find` does and for weights that fp16 cannot hold, NoRoom.
+    and chat template, but no name of code of others, which is said; card.json, a README.md with the licence
+    where the hub looks for it, and the licence's text where it has to go along. Tensors are made one at a
+    time. Raises XgenError if `target` is there already, BadModel as `find` does and for weights that fp16
+    cannot hold, NoRoom.
     """
     found = find(name_or_folder, adapter)
     ends = end_ids(found.folder, found.shape)
@@ -56,6 +59,10 @@ def export_folder(
     with whole_folder(target) as draft:
         for path in _texts_of(found.folder):
             shutil.copyfile(path, draft / path.name)
+        settings = read_json(draft / SETTINGS_FILE) if (draft / SETTINGS_FILE).exists() else {}
+        if settings != (plain := without_code(settings)):
+            note(f"{SETTINGS_FILE}: auto_map names Python code that the model does without: left out")
+            write_json(draft / SETTINGS_FILE, plain)
         if not (draft / GENERATION_FILE).exists():
             write_json(draft / GENERATION_FILE, {"eos_token_id": ends})
         ids = {"eos_token_id": ends, **_ids_of(found.folder)}
