@@ -281,6 +281,25 @@ def taken_out(
     return cases, n_left_out
 
 
+def beside(pool: Sequence[Paragraph]) -> list[Case]:
+    """Each paragraph's questions put to the next one of its article, but those whose answer stands there."""
+    articles: dict[str, list[Paragraph]] = {}
+    for paragraph in pool:
+        articles.setdefault(paragraph.article, []).append(paragraph)
+    cases = []
+    for kin in articles.values():
+        for gold, other in zip(kin, [*kin[1:], kin[0]], strict=True):
+            folded = other.text.casefold()
+            asked = tuple(
+                Asked(replace(q, golds=()), gold.id, None)
+                for q in gold.questions
+                if q.golds and not any(g.text.casefold() in folded for g in q.golds)
+            )
+            if asked and other is not gold:
+                cases.append(Case(other.lang, other.text, asked))
+    return cases
+
+
 def fill(
     pool: Sequence[Paragraph],
     present: Sequence[Paragraph],

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import reading
+import rows as rows_
 import torch
 
 import xgen
@@ -41,6 +42,7 @@ class OracleReader:
         quote: bool,
         max_answer_tokens: int,
         quiet: bool,
+        window: int | None,
     ) -> SimpleNamespace:
         [document] = documents
         self.asked.append((how, len(questions), max_answer_tokens, quote))
@@ -131,7 +133,7 @@ def test_needles_and_licences(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_p
     grid = next(r for r in result["rows"] if r["method"] == "whole" and r["row"] == "needle2k")["by_depth"]
     assert grid == {str(depth): [1.0, 8] for depth in (0.0, 0.25, 0.5, 0.75, 1.0)}
     assert rows["licences", "whole"]["set_f1"]["mean"] == 0
-    assert reader.asked[-1][2] == reading.LIST_TOKENS
+    assert reader.asked[-1][2] == rows_.LIST_TOKENS
     assert [n for n in result["notes"] if "needle4k is left out" in n]  # 50 paragraphs do not make 4K
 
 
