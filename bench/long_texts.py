@@ -30,7 +30,7 @@ REQUESTS = (
     "Wie viele Einwohner hat Berlin ungefähr?",
 )
 BESIDE_TOKENS = 512  # of a window, for the request and the summary
-PLAIN_TOKENS = 1500
+PLAIN_TOKENS = 800
 
 
 class Cut(Protocol):
