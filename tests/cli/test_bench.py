@@ -37,12 +37,23 @@ def test_a_shape_reads_and_writes_beside_the_machines_ceilings(
 
 def test_a_measured_shape_is_a_table_for_people(run_xgen: Callable) -> None:
     words = ("--shape", "tiny", "--dtype", "bf16", "--context", "16", "--tokens", "2", "--device", "cpu")
-    shown = run_xgen("bench", "decode", *words).out
+    shown = run_xgen("bench", "decode", *words)
     for part in ("decode of tiny in bf16, fp32 cache, on cpu", "tokens a second", "copy, GB/s"):
-        assert part in shown
+        assert part in shown.out
+    assert shown.err.startswith("tiny: bf16 weights 0.2 MB, fp32 cache of 19 tokens 9.7 kB, to read ")
+    assert "decode: 6 times in " in shown.err
 
 
-def test_a_shape_that_is_unknown_or_too_large_is_refused_before_it_is_made(run_xgen: Callable) -> None:
-    ended = run_xgen("bench", "decode", "--shape", "gpt-5")
-    assert ended.code == 2
-    assert ended.err.startswith("xgen: shape 'gpt-5': it is not known; use xgen-7b, ")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--shape", "gpt-5"), "shape 'gpt-5': it is not known; use xgen-7b, "),
+        (("--shape", "tiny", "--context", "1025"), "--context 1025: tiny's window is 1,024 tokens; "),
+    ],
+)
+def test_a_shape_that_is_unknown_or_a_text_that_is_too_long_is_refused(
+    run_xgen: Callable, words: tuple[str, ...], said: str
+) -> None:
+    ended = run_xgen("bench", "decode", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"xgen: {said}")

@@ -5,7 +5,7 @@ import torch
 
 from xgen.bundle import load
 from xgen.engine import free
-from xgen.engine.free import free_bytes, require_cache, require_weights
+from xgen.engine.free import free_bytes, held_by_others, require_cache, require_weights, told
 from xgen.errors import XgenError
 from xgen.model.memory import Setting
 from xgen.model.shape import SHAPES
@@ -71,3 +71,25 @@ def test_loading_and_reading_ask_before_they_take(tiny_folder: Path, gigabytes) 
         bundle.empty_cache(99)
     with pytest.raises(XgenError, match="fp32 weights take"):
         load(tiny_folder, device="cpu", dtype="fp32")
+
+
+def test_a_cache_is_asked_for_before_the_weights_are_there(gigabytes) -> None:
+    setting = Setting("int8", "fp16", "fp16")
+    gigabytes(9.9)
+    require_cache(XGEN, setting, 4096, CPU, loaded=False)
+    with pytest.raises(XgenError, match=r"3\.0 GB are free on cpu beside the weights; --cache int8 fits"):
+        require_cache(XGEN, setting, 8192, CPU, loaded=False)
+    require_cache(XGEN, setting, 8192, CPU)
+
+
+def test_what_a_model_takes_is_told_part_by_part(gigabytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting, gpu = Setting("int8", "int8", "fp16"), torch.device("cuda")
+    gigabytes(20)
+    said = told("xgen-7b", XGEN, setting, 8192, CPU)
+    assert said.startswith("xgen-7b: int8 weights 6.9 GB, int8 cache of 8,192 tokens 2.2 GB, to read 0.")
+    assert said.endswith("; 20.0 GB are free on cpu")
+    for others, words in ((int(6e9), "are free on cuda (other programs hold 6.0 GB of it)"), (9, "on cuda")):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, n=others: (int(9e9), int(17e9) + n))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: int(8e9))
+        assert held_by_others(gpu) == others
+        assert told("xgen-7b", XGEN, setting, 8192, gpu).endswith(words)

@@ -8,7 +8,7 @@ import typer
 from xgen.cli.options import Cache, Device, Dtype, Json
 from xgen.cli.printing import print_table, print_text
 from xgen.errors import XgenError
-from xgen.show import print_json
+from xgen.show import note, print_json, progress
 
 if TYPE_CHECKING:
     from xgen.model.memory import Setting
@@ -63,7 +63,8 @@ def _speed(
 
     from xgen.bundle.loading import place_and_types
     from xgen.engine.free import NAMES, require_cache, require_weights
-    from xgen.engine.measure import ceilings, measured_decode, measured_prefill, random_model
+    from xgen.engine.free import told as memory_told
+    from xgen.engine.measure import MEASURED, ceilings, measured_decode, measured_prefill, random_model
     from xgen.model.memory import Setting
     from xgen.model.shape import SHAPES
 
@@ -73,17 +74,22 @@ def _speed(
     place, choice, cache_dtype = place_and_types(*kinds)
     weights = "int8" if choice.int8_only else NAMES[choice.dtype]
     setting = Setting(weights, NAMES[cache_dtype], NAMES[choice.dtype])
+    if context > shape.max_seq_len:
+        window = f"{name}'s window is {shape.max_seq_len:,} tokens"
+        raise XgenError(f"--context {context}", window, f"read at most {shape.max_seq_len}")
+    n_kept = context + (tokens if what == "decode" else 0) + 1
     require_weights(name, shape, setting, place)
+    require_cache(shape, setting, n_kept, place, loaded=False)
+    note(memory_told(name, shape, setting, n_kept, place))
     started = time.perf_counter()
     model = random_model(shape, place, choice.dtype, choice.int8_only)
     load_s = time.perf_counter() - started
-    require_cache(shape, setting, context + (tokens if what == "decode" else 0) + 1, place)
-    if what == "prefill":
-        found = measured_prefill(model, context, cache_dtype)
-        n_done = context
-    else:
-        found = measured_decode(model, context, tokens, cache_dtype)
-        n_done = tokens
+    n_done = context if what == "prefill" else tokens
+    with progress(what, MEASURED, "times", quiet=as_json) as advance:
+        if what == "prefill":
+            found = measured_prefill(model, context, cache_dtype, advance)
+        else:
+            found = measured_decode(model, context, tokens, cache_dtype, advance)
     peak = torch.cuda.max_memory_allocated(place) if place.type == "cuda" else None
     del model
     ceiling = ceilings(shape, context, place, choice.dtype)

@@ -5,13 +5,17 @@ from pathlib import Path
 import torch
 
 from xgen.errors import XgenError
-from xgen.model.memory import Needed, Setting, best_that_fits, longest, needed
+from xgen.model.memory import Setting, best_that_fits, longest, needed
 from xgen.model.shape import Shape
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "int8": torch.int8}
 """By their names on the command line."""
 
 NAMES = {dtype: name for name, dtype in TYPES.items()}
+
+
+MUCH = 1 << 30
+"""What other programs hold of a GPU is said from so many bytes on: a process's own start takes half of it."""
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -24,6 +28,24 @@ def free_bytes(device: torch.device) -> int | None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):
         return None
+
+
+def held_by_others(device: torch.device) -> int:
+    """Bytes of a GPU that are neither free nor torch's in this process; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    return max(total - free - torch.cuda.memory_reserved(device), 0)
+
+
+def told(name: str, shape: Shape, setting: Setting, n_tokens: int, device: torch.device) -> str:
+    """What `n_tokens` of a model will take, and what is free: to be said before it is loaded."""
+    free, wanted = free_bytes(device), needed(shape, setting, n_tokens)
+    takes = f"{name}: {setting.weights} weights {_gb(wanted.weights)}, "
+    takes += (
+        f"{setting.cache} cache of {n_tokens:,} tokens {_gb(wanted.cache)}, to read {_gb(wanted.working)}"
+    )
+    return takes if free is None else f"{takes}; {_free(free, device)}"
 
 
 def require_weights(name: str, shape: Shape, setting: Setting, device: torch.device) -> None:
@@ -41,12 +63,22 @@ def require_weights(name: str, shape: Shape, setting: Setting, device: torch.dev
     else:
         named = f"--dtype {best[0].weights} --cache {best[0].cache}"
         way_out = f"use {named}: {best[0]} fit up to {best[1]:,} tokens"
-    raise XgenError(name, f"{_sizes(setting, least)} and {_gb(free)} are free on {device}", way_out)
+    takes = (
+        f"{setting.weights} weights take {_gb(least.weights)} and {_gb(least.total - least.weights)} to read"
+    )
+    raise XgenError(name, f"{takes}, and {_free(free, device)}", way_out)
 
 
-def require_cache(shape: Shape, setting: Setting, n_tokens: int, device: torch.device) -> None:
-    """Raise XgenError if `n_tokens` have no room beside the loaded weights; it says how many have."""
+def require_cache(
+    shape: Shape, setting: Setting, n_tokens: int, device: torch.device, loaded: bool = True
+) -> None:
+    """Raise XgenError if `n_tokens` have no room beside the weights; it says how many have.
+
+    The weights are there already, or else will take their part of what is free.
+    """
     free, wanted = free_bytes(device), needed(shape, setting, n_tokens)
+    if free is not None and not loaded:
+        free -= wanted.weights
     if free is None or wanted.cache + wanted.working <= free:
         return
     kinds = [Setting(setting.weights, kind, setting.compute) for kind in (setting.cache, "int8")]
@@ -57,16 +89,18 @@ def require_cache(shape: Shape, setting: Setting, n_tokens: int, device: torch.d
     takes = f"{n_tokens:,} tokens take {_gb(wanted.cache)} and {_gb(wanted.working)} to be read"
     raise XgenError(
         f"{setting.cache} cache",
-        f"{takes}, and {_gb(free)} are free on {device}",
+        f"{takes}, and {_free(free, device)}" + ("" if loaded else " beside the weights"),
         f"--cache {kind} fits up to {n_most:,} tokens" if n_most else "use a smaller model",
     )
 
 
-def _sizes(setting: Setting, least: Needed) -> str:
-    return (
-        f"{setting.weights} weights take {_gb(least.weights)} and {_gb(least.total - least.weights)} to read"
-    )
+def _free(free: int, device: torch.device) -> str:
+    """What is free, and what other programs hold of a GPU, if that is what is missing."""
+    said = f"{_gb(max(free, 0))} are free on {device}"
+    others = held_by_others(device)
+    return said if others < MUCH else f"{said} (other programs hold {_gb(others)} of it)"
 
 
 def _gb(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB"
+    unit, name = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if n_bytes >= pair[0] / 10), (1e3, "kB"))
+    return f"{n_bytes / unit:.1f} {name}"

@@ -22,7 +22,8 @@ from xgen.model.memory import Setting, token_bytes, weight_bytes
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 
-ROUNDS = 5
+MEASURED = 6
+"""Times that a thing is done; the first does not count."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +82,39 @@ def random_ids(shape: Shape, n: int) -> list[int]:
     return torch.randint(0, shape.vocab_size, (n,), generator=torch.Generator().manual_seed(0)).tolist()
 
 
-def measured_prefill(model: Transformer, n_tokens: int, cache_dtype: torch.dtype) -> dict[str, Any]:
-    """Seconds of reading `n_tokens` ids up to the last one's logits: the first time, and the median after."""
+def measured_prefill(
+    model: Transformer,
+    n_tokens: int,
+    cache_dtype: torch.dtype,
+    advance: Callable[[int], None] = lambda n: None,
+) -> dict[str, Any]:
+    """Seconds of reading `n_tokens` ids up to the last one's logits: the first time, and the median after.
+
+    `advance(1)` is called after each of MEASURED times.
+    """
     cache = Cache.empty(model, n_tokens + 1, cache_dtype)
     ids = random_ids(model.shape, n_tokens)
 
     def read() -> None:
         cache.cut(0)
         prefill(model, cache, ids)
+        advance(1)
 
-    first_s, *rest = _each_s(read, 1 + ROUNDS, model.device)
+    first_s, *rest = _each_s(read, MEASURED, model.device)
     return {"first_s": first_s, "s": statistics.median(rest), "rounds_s": rest}
 
 
 def measured_decode(
-    model: Transformer, n_tokens: int, n_written: int, cache_dtype: torch.dtype
+    model: Transformer,
+    n_tokens: int,
+    n_written: int,
+    cache_dtype: torch.dtype,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> dict[str, Any]:
     """Seconds of `n_written` greedy ids behind `n_tokens` others, and of the first one of all.
 
     `first_s` is from the first look at the text to the first id behind it, whatever is compiled included.
+    `advance(1)` is called after each of MEASURED times.
     """
     cache = Cache.empty(model, n_tokens + n_written + 1, cache_dtype)
     ids, choose = random_ids(model.shape, n_tokens), greedy()
@@ -112,8 +127,9 @@ def measured_decode(
         cache.cut(n_tokens)
         for _ in generate(model, cache, logits, choose, frozenset(), n_written + 1):
             pass  # the first is chosen from `logits`
+        advance(1)
 
-    _, *rest = _each_s(write, 1 + ROUNDS, model.device)
+    _, *rest = _each_s(write, MEASURED, model.device)
     return {"first_s": first_s, "s": statistics.median(rest), "rounds_s": rest}
 
 
