@@ -4,17 +4,19 @@ Its merging needs ranks alone: of two neighbours those are joined that make the 
 Where a tokenizer.json was made of such a table, as XGen's is, both libraries give the same ids.
 """
 
-import re
 from itertools import pairwise
 from typing import Any, Protocol
+
+import numpy as np
 
 # GPT-2's pattern without its look-ahead, which keeps tiktoken from its fast engine and, in the published
 # form, takes a stack that a million spaces overflow.
 SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"
 # What the look-ahead does: the last character of a run of white space goes to the word behind it. These are
-# the characters of the property White_Space; Python's \s has four more.
-_WHITE = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-_RUN = re.compile(f"{_WHITE}{_WHITE}+")
+# the characters of the property White_Space; Python's str.isspace has four more.
+_IS_WHITE = np.zeros(0x3002, np.bool_)
+_IS_WHITE[[*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029]] = True
+_IS_WHITE[[0x202F, 0x205F, 0x3000]] = True
 
 
 class Encoding(Protocol):
@@ -32,8 +34,10 @@ class Ranked:
 
     def __call__(self, text: str) -> list[int]:
         """Ids of `text`, which must have no lone surrogates."""
-        ends = [run.end() for run in _RUN.finditer(text)]
-        places = [0, *(end - 1 for end in ends if end < len(text)), len(text)]
+        characters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        white = _IS_WHITE.take(characters, mode="clip")  # a third of the time that a search takes
+        last = np.flatnonzero(white[:-2] & white[1:-1] & ~white[2:]) + 1
+        places = [0, *last.tolist(), len(text)]
         encode, ids = self._encoding.encode_ordinary, list[int]()
         for start, end in pairwise(places):
             ids += encode(text[start:end])
