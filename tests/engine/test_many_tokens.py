@@ -7,6 +7,7 @@ from torch import nn
 from xgen.engine.cache import Cache
 from xgen.engine.many_tokens import ManyTokens
 from xgen.engine.one_token import defines_of, tuning_for
+from xgen.errors import XgenError
 from xgen.model.attention import attend_reference
 from xgen.model.int8 import Int8Rows, add_int8, quantised
 from xgen.model.shape import Shape
@@ -89,5 +90,7 @@ def test_a_pass_that_finds_no_memory_is_made_smaller_until_it_is_the_least(on_cp
     assert told == [15, 15, 15, 15, 1]
     assert (logits - plenty).norm() < 0.03 * plenty.norm()
     most = 4
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(
+        XgenError, match=r"memory of cpu: a pass over [0-9]+ tokens finds no room, .* free on cpu by now; "
+    ):
         reader.read(model, room(shape, 70, torch.bfloat16), ids, told.append)

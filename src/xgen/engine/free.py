@@ -94,6 +94,17 @@ def require_cache(
     )
 
 
+def no_room(n_tokens: int, device: torch.device) -> XgenError:
+    """What to raise where a pass over `n_tokens` found no memory, though there had been enough of it."""
+    free = free_bytes(device)
+    said = "what was free is no more" if free is None else f"{_free(free, device)} by now"
+    return XgenError(
+        f"memory of {device}",
+        f"a pass over {n_tokens:,} tokens finds no room, {said}",
+        "end what else uses it, or take --cache int8 or --dtype int8",
+    )
+
+
 def _free(free: int, device: torch.device) -> str:
     """What is free, and what other programs hold of a GPU, if that is what is missing."""
     said = f"{_gb(max(free, 0))} are free on {device}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from xgen.engine.cache import Cache
+from xgen.engine.free import no_room
 from xgen.engine.kernels.compiled import CannotCompile, Kernels, OnDevice
 from xgen.engine.one_token import defines_of, layers_of, serves, tuning_for, turns_of
 from xgen.model.int8 import Int8Rows, WeightInt8
@@ -50,7 +51,8 @@ class ManyTokens:
     ) -> Tensor:
         """Read `ids` behind what `cache` holds; logits [V] (fp32) of what follows the last one.
 
-        `advance(n)` is called when n more tokens have been handed to the GPU.
+        `advance(n)` is called when n more tokens have been handed to the GPU. Raises XgenError where even a
+        pass of LEAST_ROWS finds no memory.
         """
         if len(self._turns) < cache.capacity:
             self._turns = turns_of(self._shape, cache.capacity, model.device)
@@ -59,9 +61,9 @@ class ManyTokens:
             ids_T = torch.tensor(ids[begin : begin + rows], device=model.device)
             try:
                 x_1M = self._pass(model, cache, ids_T)
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
                 if len(ids_T) <= LEAST_ROWS:
-                    raise
+                    raise no_room(len(ids_T), model.device) from error
                 rows = max(LEAST_ROWS, len(ids_T) // 2)
                 continue  # what was stored is stored again
             cache.length += len(ids_T)
@@ -71,7 +73,7 @@ class ManyTokens:
 
     def _pass(self, model: Transformer, cache: Cache, ids_T: Tensor) -> Tensor:
         """The stream of the last token behind all layers, [1, M]."""
-        x_TM = model.embedding(ids_T)
+        x_TM = model.embedding(ids_T).to(self._dtype)  # on a CPU, in tests, it may be wider
         *layers, last = layers_of(model)
         for index, layer in enumerate(layers):
             self._layer(model, layer, x_TM, cache, index)
