@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from xgen.errors import TooLong
 
@@ -27,6 +28,11 @@ COMMAND = "from xgen.__main__ import main; main()"
             "/tmp/x: the disk is full; make room",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/tmp/x"), "/tmp/x: permission denied; "),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.29 GiB."),
+            "memory: it is used up; ",
+        ),
+        (MemoryError(), "memory: it is used up; end what else uses it"),
     ],
 )
 def test_every_fault_is_one_sentence(
@@ -51,6 +57,13 @@ def test_a_fault_of_ours_is_not_hidden(run_xgen: Callable, reader, monkeypatch: 
     monkeypatch.setattr(reader, "read", lambda *words, **options: 1 / 0)
     Path("a.txt").write_text("Heron stands in the reeds.")
     with pytest.raises(ZeroDivisionError):
+        run_xgen("read", "a.txt")
+
+    def fail(*words, **options):
+        raise RuntimeError("mat1 and mat2 must have the same dtype")
+
+    monkeypatch.setattr(reader, "read", fail)
+    with pytest.raises(RuntimeError, match="mat1"):
         run_xgen("read", "a.txt")
 
 

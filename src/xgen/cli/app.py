@@ -72,6 +72,11 @@ def main() -> NoReturn:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _drop_output()  # or Python tries it once more while it closes, and ends with a code of its own
         _end(_sentence(error))
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):  # torch's
+            raise
+        way_out = "end what else uses it, or take --cache int8 or --dtype int8 where the verb has them"
+        _end(str(XgenError("memory", "it is used up", way_out)))
     sys.exit(0)
 
 
