@@ -9,10 +9,11 @@ import torch
 from xgen.engine import machine
 
 CPU = torch.device("cpu")
-BF16, FP32, INT8 = torch.bfloat16, torch.float32, torch.int8
+BF16, FP32, INT8, INT4 = torch.bfloat16, torch.float32, torch.int8, machine.INT4
 
 
 def times(monkeypatch, seconds):
+    seconds = {INT4: lambda n: 0.2} | seconds
     monkeypatch.setattr(machine, "_product_s", lambda n_rows, dtype: seconds[dtype](n_rows))
 
 
@@ -28,6 +29,30 @@ def test_8_bits_serve_as_many_rows_as_they_win(slower_from, rows, monkeypatch):
     choice = machine.choose(CPU)
     assert (choice.dtype, choice.int8_rows) == (BF16, rows)
     assert choice.seconds["128 rows, torch.bfloat16"] == 1
+
+
+@pytest.mark.parametrize(("int8", "int4", "pays"), [(0.5, 0.4, True), (0.5, 0.6, False), (2, 0.1, False)])
+def test_4_bits_serve_where_they_win_over_8_that_win(int8, int4, pays, monkeypatch):
+    seconds = {BF16: 1, FP32: 2, INT8: int8, INT4: int4}
+    times(monkeypatch, {kind: lambda n, s=s: s for kind, s in seconds.items()})
+    assert machine.choose(CPU).int4 is pays
+
+
+def test_a_torch_without_4_bit_products_does_without(monkeypatch):
+    def product(n_rows, dtype):
+        if dtype == INT4:
+            raise RuntimeError("no such product")
+        return {BF16: 1, FP32: 2, INT8: 0.5}[dtype]
+
+    monkeypatch.setattr(machine, "_product_s", product)
+    assert (machine.choose(CPU).int8_rows, machine.choose(CPU).int4) == (16, False)
+
+
+def test_trials_compute_in_one_thread_and_leave_the_number_as_it_was(monkeypatch):
+    before, seen = torch.get_num_threads(), set()
+    monkeypatch.setattr(machine, "_product_s", lambda n, kind: seen.add(torch.get_num_threads()) or 1.0)
+    machine.choose(CPU)
+    assert (seen, torch.get_num_threads()) == ({1}, before)
 
 
 @pytest.mark.parametrize("fault", [AttributeError, RuntimeError])

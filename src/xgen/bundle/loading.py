@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from xgen.bundle.finding import Found, end_ids, find
+from xgen.bundle.int4_copies import kept_int4_weights
 from xgen.bundle.int8_copies import kept_int8_weights, weights_identity
 from xgen.cards import Card, allows, why
 from xgen.engine.cache import Cache, default_dtype
@@ -17,6 +18,7 @@ from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, XgenError
 from xgen.formats.folder import load_weights
 from xgen.model.attention import attend_for
+from xgen.model.int4 import add_int4
 from xgen.model.int8 import FEW_ROWS, add_int8
 from xgen.model.keys_values import even_keys
 from xgen.model.memory import Setting
@@ -195,6 +197,8 @@ def _model(found: Found, device: torch.device, choice: Choice) -> Transformer:
             if tensor.ndim == 1 or not choice.int8_only
         }
         model.load_state_dict(placed, assign=True, strict=not choice.int8_only)
+        if choice.int4 and not choice.int8_only:
+            add_int4(model, kept_int4_weights(found, weights), choice.int8_rows)
         if choice.int8_rows or choice.int8_only:
             int8 = kept_int8_weights(found, weights, device)
             int8 = {name: tensor.to(device) for name, tensor in int8.items()}

@@ -155,9 +155,10 @@ def _machine(as_json: bool) -> None:
     threads = torch.get_num_threads()
     if as_json:
         facts = {"processor": processor(), "threads": threads, "dtype": dtype}
-        print_json({**facts, "int8_rows": choice.int8_rows, "trial_s": trials})
+        print_json({**facts, "int8_rows": choice.int8_rows, "int4": choice.int4, "trial_s": trials})
         return
     print_text(f"{processor()}, {threads} threads")
     rows = f"up to {choice.int8_rows} at once pass through 8-bit weights" if choice.int8_rows else "no 8 bit"
+    rows += ", 4-bit ones where the file has such" if choice.int4 else ""
     print_text(f"products in {dtype}; tokens: {rows}")
     print_table(["trial", "ms"], [[name, f"{1000 * seconds:.2f}"] for name, seconds in trials.items()])

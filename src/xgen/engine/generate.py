@@ -9,6 +9,7 @@ from torch import Tensor
 from xgen.engine.cache import Cache
 from xgen.engine.graphs import Decoder, decoder_for
 from xgen.engine.many_tokens import reader_for
+from xgen.engine.one_token_cpu import one_token_for
 from xgen.engine.sample import Greedy
 from xgen.engine.speculate import Lookup
 from xgen.model.transformer import Transformer
@@ -32,6 +33,11 @@ def prefill(
         raise ValueError(f"{cache.length} + {len(ids)} tokens, but the cache holds {cache.capacity}")
     if (reader := reader_for(model, cache)) is not None:
         return reader.read(model, cache, ids, advance)
+    if len(ids) == 1 and (one_token := one_token_for(model, cache)) is not None:
+        logits_V = one_token.after(ids[0], cache)
+        cache.length += 1
+        advance(1)
+        return logits_V
     for begin in range(0, len(ids), CHUNK):
         chunk = torch.tensor([ids[begin : begin + CHUNK]], device=model.device)
         hidden = model(chunk, cache=cache.buffers, start=cache.length)
@@ -109,9 +115,11 @@ def _on_device(
 @torch.inference_mode()
 def _after_each(model: Transformer, cache: Cache, ids: Sequence[int]) -> Tensor:
     """Read `ids`; logits [n, V] of what follows each of them."""
-    decoder = decoder_for(model, cache) if len(ids) == 1 else None
-    if decoder is not None:
+    alone = len(ids) == 1
+    if alone and (decoder := decoder_for(model, cache)) is not None:
         logits_NV = decoder.after(ids[0], cache.length)[None]
+    elif alone and (one_token := one_token_for(model, cache)) is not None:
+        logits_NV = one_token.after(ids[0], cache)[None]
     else:
         hidden = model(torch.tensor([ids], device=model.device), cache=cache.buffers, start=cache.length)
         logits_NV = model.logits(hidden[0])

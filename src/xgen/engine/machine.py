@@ -17,6 +17,8 @@ from torch import Tensor
 
 from xgen.errors import XgenError
 from xgen.files import cache_folder, write_whole
+from xgen.model.int4 import GROUP
+from xgen.model.int4 import product as int4_product
 
 MANY_ROWS = 128
 """Rows by which the type is chosen: a prefill has at least so many."""
@@ -24,6 +26,9 @@ MANY_ROWS = 128
 FEW_ROWS = (1, 4, 16)
 """Numbers of rows for which 8-bit weights are tried."""
 
+
+INT4 = torch.uint8
+"""Stands for 4-bit weights in a trial: they come two in a byte."""
 
 LEAST_SPAN_S = 0.3
 """Shorter spans say little: the system counts in hundredths of a second."""
@@ -35,13 +40,14 @@ class Choice:
 
     Up to `int8_rows` tokens at once pass through 8-bit weights by a product of their own
     (model/int8.py); 0 is none. With `int8_only` there are no other weights, and `dtype` is that of the
-    activations.
+    activations. With `int4` weights that came from a 4-bit file serve in 4 bits there (model/int4.py).
     """
 
     dtype: torch.dtype
     int8_rows: int
     seconds: dict[str, float]
     int8_only: bool = False
+    int4: bool = False
 
 
 def choose(device: torch.device) -> Choice:
@@ -54,6 +60,15 @@ def choose(device: torch.device) -> Choice:
     if device.type == "cuda":
         has_bf16 = torch.cuda.get_device_capability(device)[0] >= 8
         return Choice(torch.bfloat16 if has_bf16 else torch.float16, 0, {})
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two would wait for each other, and for whoever is at work beside them
+    try:
+        return _tried()
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _tried() -> Choice:
     trials = {kind: _product_s(MANY_ROWS, kind) for kind in (torch.bfloat16, torch.float32)}
     seconds = {f"{MANY_ROWS} rows, {kind}": s for kind, s in trials.items()}
     dtype = min(trials, key=lambda kind: trials[kind])
@@ -67,7 +82,17 @@ def choose(device: torch.device) -> Choice:
         if plain < int8:
             break
         int8_rows = n_rows
-    return Choice(dtype, int8_rows, seconds)
+    return Choice(dtype, int8_rows, seconds, int4=int8_rows > 0 and _int4_pays(seconds))
+
+
+def _int4_pays(seconds: dict[str, float]) -> bool:
+    """Whether 4 bits are faster than 8 for one row; its seconds are added to those of the trials."""
+    try:
+        int4 = _product_s(1, INT4)
+    except (AttributeError, RuntimeError):
+        return False
+    seconds["1 rows, int4"] = int4
+    return int4 < seconds[f"1 rows, {torch.int8}"]
 
 
 def choice_for(device: torch.device, anew: bool = False) -> Choice:
@@ -80,7 +105,12 @@ def choice_for(device: torch.device, anew: bool = False) -> Choice:
     if key not in known or anew:
         choice = choose(device)
         name = str(choice.dtype).removeprefix("torch.")
-        known[key] = {"dtype": name, "int8_rows": choice.int8_rows, "seconds": choice.seconds}
+        known[key] = {
+            "dtype": name,
+            "int8_rows": choice.int8_rows,
+            "int4": choice.int4,
+            "seconds": choice.seconds,
+        }
         with suppress(OSError, XgenError):  # a disk that is full costs half a second the next time
             write_whole(path, json.dumps(known, indent=1).encode())
     return _choice(known[key])
@@ -167,22 +197,27 @@ def _choice(entry: dict[str, Any]) -> Choice:
     kinds = {
         str(kind).removeprefix("torch."): kind for kind in (torch.bfloat16, torch.float16, torch.float32)
     }
-    return Choice(kinds[entry["dtype"]], int(entry["int8_rows"]), dict(entry["seconds"]))
+    seconds = dict(entry["seconds"])
+    return Choice(kinds[entry["dtype"]], int(entry["int8_rows"]), seconds, int4=bool(entry["int4"]))
 
 
 def _product_s(n_rows: int, dtype: torch.dtype) -> float:
-    """Seconds of a product on the CPU, best of 3 after one to warm up; int8 weights multiply bf16 rows.
+    """Seconds of a product on the CPU, best of 3 after one to warm up; int8 and INT4 multiply bf16 rows.
 
     The weights of few rows are more than a cache holds, as those of a model are.
     """
     n_out = 4096 if n_rows >= MANY_ROWS else 24576
-    weight: Tensor = torch.ones(n_out, 1024, dtype=dtype)
-    rows = torch.ones(n_rows, 1024, dtype=torch.bfloat16 if dtype == torch.int8 else dtype)
+    few_bits = dtype in (torch.int8, INT4)
+    rows = torch.ones(n_rows, 1024, dtype=torch.bfloat16 if few_bits else dtype)
+    weight: Tensor = torch.ones(n_out, 512 if dtype == INT4 else 1024, dtype=dtype)
     scale = torch.ones(n_out, dtype=torch.bfloat16)
+    groups = torch.ones(1024 // GROUP, n_out, 2, dtype=torch.bfloat16) if dtype == INT4 else scale
 
     def product() -> Tensor:
         if dtype == torch.int8:
             return torch._weight_int8pack_mm(rows, weight, scale)
+        if dtype == INT4:
+            return int4_product(rows, weight, groups)
         return torch.nn.functional.linear(rows, weight)
 
     product()

@@ -1,0 +1,66 @@
+"""The 4-bit copies of weights that came from 4-bit files, kept in the cache folder beside the 8-bit ones."""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from xgen.bundle.finding import Found
+from xgen.bundle.int8_copies import int8_folder, weights_identity
+from xgen.errors import XgenError
+from xgen.files import whole_file
+from xgen.formats.stream import write_tensors
+from xgen.model.int4 import packed_weight
+
+FORM = 1
+"""Of the copies on the disk; those of another form are made anew."""
+
+
+def kept_int4_weights(found: Found, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """NAME.packed and NAME.groups of the matrices that are of 4 bits, mapped from the cache folder.
+
+    They are made of the file's `weights` (by our parameter names), changed by the adapter, and kept there at
+    first. The order of their bytes is that of this torch on this CPU, so another one makes them anew. The
+    vocabulary's matrix is never among them.
+    """
+    places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
+    digest = hashlib.sha256("\n".join([*places, "int4"]).encode()).hexdigest()
+    path = int8_folder() / f"{digest}.safetensors"
+    kernel = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+    of = f"{FORM} {kernel} {weights_identity(found.folder, found.adapter)}"
+    if (kept := _kept(path, of)) is not None:
+        return kept
+    made: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        in_layer = weight.ndim == 2 and name.startswith("layers.")
+        if in_layer and (pair := packed_weight(found.changed(weight, name))) is not None:
+            short = name.removesuffix(".weight")
+            made[f"{short}.packed"], made[f"{short}.groups"] = pair[0].view(torch.int8), pair[1]
+    kinds = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in made.items()}
+    said = {"of": of, "model": " + ".join(Path(place).name for place in places)}
+    # a disk that is full or not ours costs some seconds at each start
+    with suppress(OSError, XgenError):
+        with whole_file(path) as draft:
+            write_tensors(draft, dict(sorted(kinds.items(), key=_packed_first)), made.items(), said)
+        if (kept := _kept(path, of)) is not None:
+            return kept
+    return {name: _as_packed(tensor) for name, tensor in made.items()}
+
+
+def _packed_first(item: tuple[str, object]) -> bool:
+    return not item[0].endswith(".packed")
+
+
+def _as_packed(tensor: Tensor) -> Tensor:
+    return tensor.view(torch.uint8) if tensor.dtype == torch.int8 else tensor
+
+
+def _kept(path: Path, of: str) -> dict[str, Tensor] | None:
+    with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+        if (file.metadata() or {}).get("of") == of:
+            return {name: _as_packed(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    return None

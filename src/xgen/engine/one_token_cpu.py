@@ -1,0 +1,184 @@
+"""One token through a model on a CPU, in few calls: each costs microseconds, and a token has milliseconds.
+
+The same sums as the model's own pass (model/transformer.py), against which it is tested, written for one row:
+queries, keys and values are one product, a rotation is one product with a matrix made for the position, the
+stream and the rotation stay in fp32, and heads that share keys are rows of one query. It serves models whose
+few rows pass through 8 or 4 bits; others are bound by reading their weights.
+
+Names end in their axes: M d_model, G key-value heads, D head_dim, X query heads of one key head, E heads of
+queries and keys, N outputs of a product, K its inputs, V vocabulary.
+"""
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention, silu
+
+from xgen.engine.cache import Cache
+from xgen.model.int4 import WeightInt4, product
+from xgen.model.int8 import WeightInt8
+from xgen.model.transformer import Transformer, frequencies
+
+Product = Callable[[Tensor], Tensor]
+"""One row [1, K] (bf16) to [1, N] (bf16)."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    attention_norm: Tensor
+    qkv: Product
+    qkv_bias: Tensor | None
+    o: Product
+    ffn_norm: Tensor
+    gate: Product
+    up: Product
+    down: Product
+
+
+class OneTokenCpu:
+    """One token after another through `model`, over any cache of one row in fp32."""
+
+    def __init__(self, model: Transformer) -> None:
+        self._model, shape = model, model.shape
+        self._layers = [_layer(layer) for layer in model.layers]
+        self._norm = model.norm.weight.float()
+        n_heads, n_groups, self._half = shape.n_heads, shape.n_kv_heads, shape.head_dim // 2
+        self._frequencies = frequencies(shape)
+        self._qkv_1N = torch.empty(1, (n_heads + 2 * n_groups) * shape.head_dim)
+        heads = self._qkv_1N.view(-1, shape.head_dim)
+        self._qk_ED, self._v_1GD = heads[: n_heads + n_groups], heads[None, n_heads + n_groups :]
+        self._rotated_ED = torch.empty(self._qk_ED.shape)
+        self._q_1GXD = self._rotated_ED[:n_heads].view(1, n_groups, -1, shape.head_dim)
+        self._k_1GD = self._rotated_ED[None, n_heads:]
+        self._rotation_DD = torch.zeros(shape.head_dim, shape.head_dim)
+        self._seen_1N = torch.empty(1, n_heads * shape.head_dim, dtype=torch.bfloat16)
+        self._seen_1GXD = self._seen_1N.view(self._q_1GXD.shape)
+        self._zeros_M = torch.zeros(shape.d_model)
+
+    @torch.inference_mode()
+    def after(self, token: int, cache: Cache) -> Tensor:
+        """Read `token` behind what the cache holds; logits [V] (fp32) of what follows. Its length stays."""
+        position, end = cache.length, cache.length + 1
+        self._turn_to(position)
+        x_M = self._model.embedding(torch.tensor(token)).to(torch.float32, copy=True)
+        for layer, (keys, values) in zip(self._layers, cache.buffers, strict=True):
+            qkv_1N = layer.qkv(self._normed(x_M, layer.attention_norm))
+            if layer.qkv_bias is None:
+                self._qkv_1N.copy_(qkv_1N)
+            else:
+                torch.add(qkv_1N, layer.qkv_bias, out=self._qkv_1N)
+            torch.mm(self._qk_ED, self._rotation_DD, out=self._rotated_ED)
+            keys.select(2, position).copy_(self._k_1GD)
+            values.select(2, position).copy_(self._v_1GD)
+            seen_1GXD = scaled_dot_product_attention(
+                self._q_1GXD, keys.narrow(2, 0, end), values.narrow(2, 0, end)
+            )
+            self._seen_1GXD.copy_(seen_1GXD)
+            x_M += layer.o(self._seen_1N)[0]
+            h_1M = self._normed(x_M, layer.ffn_norm)
+            gated_1N = silu(layer.gate(h_1M), inplace=True).mul_(layer.up(h_1M))
+            x_M += layer.down(gated_1N)[0]
+        hidden_1M = self._normed(x_M, self._norm)
+        return self._model.logits(hidden_1M.to(self._model.dtype))[0]
+
+    def _normed(self, x_M: Tensor, weight_M: Tensor) -> Tensor:
+        """As RMSNorm has it, [M] -> [1, M] in bf16."""
+        mean_square = torch.dot(x_M, x_M).item() / len(x_M)
+        scale = (mean_square + self._model.shape.norm_eps) ** -0.5
+        return torch.addcmul(self._zeros_M, x_M, weight_M, value=scale).bfloat16()[None]
+
+    def _turn_to(self, position: int) -> None:
+        """Make the matrix that rotates a head, from the right, as `rotate` does at this position."""
+        angles = self._frequencies * position
+        cos, sin, half = angles.cos(), angles.sin(), self._half
+        main = self._rotation_DD.diagonal()
+        main[:half], main[half:] = cos, cos
+        self._rotation_DD.diagonal(half)[:] = sin
+        self._rotation_DD.diagonal(-half)[:] = -sin
+
+
+def _layer(layer: Any) -> _Layer:
+    maps = (layer.q, layer.k, layer.v)
+    biases = [one.bias for one in maps]
+    return _Layer(
+        attention_norm=layer.attention_norm.weight.float(),
+        qkv=_side_by_side(maps),
+        qkv_bias=None if biases[0] is None else torch.cat(biases).float()[None],
+        o=_product(layer.o),
+        ffn_norm=layer.ffn_norm.weight.float(),
+        gate=_product(layer.gate),
+        up=_product(layer.up),
+        down=_product(layer.down),
+    )
+
+
+def _product(one: WeightInt8 | WeightInt4) -> Product:
+    """The map without its bias, by what its class multiplies few rows with."""
+    if isinstance(one, WeightInt4):
+        packed, groups = one.packed, one.groups
+        return lambda row_1K: product(row_1K, packed, groups)
+    int8, scale = one.int8_NK, one.scale_bf16_N
+    return lambda row_1K: torch._weight_int8pack_mm(row_1K, int8, scale)
+
+
+@torch.inference_mode()
+def _side_by_side(maps: Sequence[WeightInt8 | WeightInt4]) -> Product:
+    """Several maps of one row as one product; the maps share its memory.
+
+    Whether 4-bit weights may stand behind one another is known to torch's kernel alone, so it is tried.
+    """
+    products = [_product(one) for one in maps]
+
+    def apart(row_1K: Tensor) -> Tensor:
+        return torch.cat([each(row_1K) for each in products], -1)
+
+    sizes = [one.out_features for one in maps]
+    eights = [one for one in maps if isinstance(one, WeightInt8)]
+    if len(eights) == len(maps):
+        int8_NK = torch.cat([one.int8_NK for one in eights])
+        scale_N = torch.cat([one.scale_bf16_N for one in eights])
+        for eight, part in zip(eights, torch.split(int8_NK, sizes), strict=True):
+            eight.int8_NK = part
+        return lambda row_1K: torch._weight_int8pack_mm(row_1K, int8_NK, scale_N)
+    fours = [one for one in maps if isinstance(one, WeightInt4)]
+    if len(fours) == len(maps):
+        packed = torch.cat([one.packed for one in fours])
+        groups = torch.cat([one.groups for one in fours], 1)
+        row_1K = torch.randn(1, maps[0].in_features, generator=torch.Generator().manual_seed(0)).bfloat16()
+        if torch.equal(product(row_1K, packed, groups), apart(row_1K)):
+            for four, part in zip(fours, torch.split(packed, sizes), strict=True):
+                four.packed = part
+            return lambda row_1K: product(row_1K, packed, groups)
+    return apart
+
+
+def serves(model: Transformer) -> bool:
+    """Whether this pass is for such a model: on a CPU, all maps of its layers in 8 or 4 bits for few rows."""
+    layer: Any
+    for layer in model.layers:
+        maps = (layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down)
+        if not all(type(one) in (WeightInt8, WeightInt4) and one.max_rows for one in maps):
+            return False
+        if any(one.bias is not None for one in maps[3:]):
+            return False
+    return model.device.type == "cpu"
+
+
+_made: weakref.WeakKeyDictionary[Transformer, OneTokenCpu | None] = weakref.WeakKeyDictionary()
+
+
+def one_token_for(model: Transformer, cache: Cache) -> OneTokenCpu | None:
+    """The pass of one token for this model, made at its first; None where it does not serve.
+
+    Nor does it for keys and values in other types than fp32, or for several rows of them.
+    """
+    keys, *others = cache.buffers[0]
+    if len(others) != 1 or len(keys) != 1 or keys.dtype != torch.float32:
+        return None
+    if model not in _made:
+        _made[model] = OneTokenCpu(model) if serves(model) else None
+    return _made[model]
