@@ -13,8 +13,11 @@ from xgen.data.chats import TuningRecord, chat_records, encode_chat, end_of_repl
 from xgen.data.document import Document, Rejected
 from xgen.errors import BadModel, BadRecipe
 from xgen.formats.folder import CHATML
-from xgen.text.chat import ChatTemplate, Message
+from xgen.text.chat import ChatTemplate, Message, Piece
 from xgen.text.tokenizer import Tokenizer
+from xgen.text.xgen_tokens import END_OF_TEXT, XGEN_TEMPLATE, read_ranks, xgen_tokenizer_json
+
+RANKS = Path(__file__).parents[3] / "shared" / "tokens" / "gpt2.tiktoken"
 
 TURNS = [
     [("user", "Where is the lamp?"), ("assistant", "In the kitchen.")],
@@ -208,6 +211,45 @@ def test_a_template_without_an_end_is_refused(tokenizer: Tokenizer) -> None:
         one(conversation(TURNS[0]), tokenizer, endless)
     with pytest.raises(BadModel, match="could not learn to stop"):
         end_of_reply(tokenizer, ChatTemplate(endless))
+
+
+@pytest.fixture(params=["tiny", "XGen's own"])
+def of_xgen(request: pytest.FixtureRequest, tiny_folder: Path) -> tuple[Tokenizer, ChatTemplate]:
+    """XGen's template, whose replies end with the text, over two vocabularies."""
+    template = ChatTemplate(XGEN_TEMPLATE, eos_token=END_OF_TEXT)
+    if request.param == "tiny":
+        return Tokenizer.from_folder(tiny_folder, template), template
+    if not (RANKS.is_file()):
+        pytest.skip("GPT-2's ranks are not here")
+    return Tokenizer(xgen_tokenizer_json(read_ranks(RANKS)), template), template
+
+
+def test_where_a_template_writes_no_token_the_end_of_the_text_is_learned(
+    of_xgen: tuple[Tokenizer, ChatTemplate],
+) -> None:
+    """As XGen's instruct model ends a reply; all before it are the ids that chatting has."""
+    tokenizer, template = of_xgen
+    end = tokenizer.special_ids[END_OF_TEXT]
+    if tokenizer.vocab_size > 50_000:
+        assert end == 50_256
+    for turns in TURNS:
+        messages = [Message(role, content) for role, content in turns]
+        ids, trained = encode_chat(messages, [m.role == "assistant" for m in messages], tokenizer, template)
+        prompt = tokenizer.encode_markup(template.render(messages[:-1]))
+        reply = tokenizer.encode(f" Assistant: {messages[-1].content}")
+        assert ids == [*prompt, *reply, end]
+        assert trained[-len(reply) - 2 :] == [0, *[1] * (len(reply) + 1)]
+        assert end not in ids[:-1], "between the turns of a prompt there is none"
+        learned = [i for i, flag in zip(ids, trained, strict=True) if flag]
+        said = "".join(f" Assistant: {m.content}" for m in messages if m.role == "assistant")
+        assert tokenizer.decode(learned) == said
+    assert end_of_reply(tokenizer, template) == Piece(END_OF_TEXT, markup=True)
+
+
+def test_an_end_of_the_text_that_no_token_is_is_refused(tokenizer: Tokenizer) -> None:
+    template = ChatTemplate(XGEN_TEMPLATE, eos_token="</s>")
+    with pytest.raises(BadModel, match="name an added token as eos_token"):
+        end_of_reply(tokenizer, template)
 
 
 def test_what_stands_before_the_end_is_learned_too(tokenizer: Tokenizer) -> None:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from xgen.formats.folder import CHATML
 from xgen.read import prompt
 from xgen.text.chat import ChatTemplate
 from xgen.text.tokenizer import Tokenizer
+from xgen.text.xgen_tokens import END_OF_TEXT, XGEN_TEMPLATE
 
 WORDS = reading_words()
 OPTIONS = GroupOptions(tokens=3000, contexts=(500, 1500), absent_share=0.0)
@@ -118,6 +120,24 @@ def test_against_reading_the_prompts_are_the_same_ids(byte_tokenizer: Tokenizer)
         ]
 
     law()
+
+
+@pytest.mark.parametrize("kind", ["quote", "free"])
+def test_against_reading_xgens_prompt_is_gone_on_from_where_it_stops(tiny_folder: Path, kind: str) -> None:
+    """Reading puts ` Assistant:`; the model joins the space behind with its first word and ends the text."""
+    template = ChatTemplate(XGEN_TEMPLATE, eos_token=END_OF_TEXT)
+    tokenizer = Tokenizer.from_folder(tiny_folder, template)
+    prompts, bundle = Prompts(tokenizer, template, WORDS), bundle_of(tokenizer, template)
+    ours, theirs = getattr(WORDS, kind), {"quote": prompt.QUOTE, "free": prompt.FREE}[kind]
+    asked = prompts.question_ids(ours, "Who reads the document?")
+    assert asked == prompt.question_ids(bundle, theirs, "Who reads the document?")
+    reply = "the reader"
+    whole = tokenizer.encode(f" Assistant: {ours.opening}{reply}{ours.closing}")
+    ids = prompts.reply_ids(ours, reply)
+    assert ids[-1] == tokenizer.special_ids[END_OF_TEXT]
+    begun = tokenizer.encode(f" Assistant: {ours.opening}".rstrip())
+    assert asked[-len(begun) :] == begun
+    assert [*begun, *ids[:-1]] == whole
 
 
 @pytest.mark.model

@@ -1,6 +1,7 @@
 """Conversations as they are trained: ids by the model's own chat template, and which of them are learned.
 
-Only what the assistant says is learned, and the token that ends its turn. A conversation is a JSON object
+Only what the assistant says is learned, and the token that ends its turn: one that the template writes, else
+the end of the text behind the last reply, as XGen's has it. A conversation is a JSON object
 with `messages`, the form that the field's tuning files have:
 
     {"messages": [{"role": "system", "content": "..."}, {"role": "user", "content": "..."},
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from xgen.data.document import Document, Rejected
 from xgen.errors import BadModel, BadRecipe
-from xgen.text.chat import ROLES, ChatTemplate, Message, Piece
+from xgen.text.chat import ROLES, SETTINGS_FILE, ChatTemplate, Message, Piece
 from xgen.text.tokenizer import Tokenizer
 
 UNKNOWN_LANGUAGE = "und"
@@ -59,7 +60,7 @@ def chat_records(
 
     What cannot be trained on is Rejected: not_json, no_messages, unknown_role, unknown_field, bad_weight,
     content_not_text, empty_turn, no_reply (none is learned), ends_without_reply, tools,
-    template_refuses. BadModel if the template ends replies with no token.
+    template_refuses. BadModel if nothing ends a reply, as in `end_of_reply`.
     """
     for document in documents:
         if isinstance(document, Rejected):
@@ -82,8 +83,9 @@ def encode_chat(
     """Ids of a conversation up to the end of its last reply, and 1 for those that are learned, else 0.
 
     Ids of a reply are those that a model writes: nothing of it is joined with what stands before it, as the
-    whole text's tokens might be. Contents must not be empty, the last message is the assistant's. Fault if
-    the template refuses the conversation, BadModel if it ends a reply with no token.
+    whole text's tokens might be; what the model itself writes before its words (ChatTemplate.reply_opening)
+    is a part of it. Contents must not be empty, the last message is the assistant's. Fault if the template
+    refuses the conversation, BadModel if nothing ends a reply, as in `end_of_reply`.
     """
     try:
         pieces = template.render(messages)
@@ -98,23 +100,30 @@ def encode_chat(
         trained.extend([flag] * len(added))
 
     first, *others = _markup_around(pieces)
-    before = [Piece(first, markup=True)]
-    for message, is_learned, after in zip(messages, learned, others, strict=True):
+    before, opening = [Piece(first, markup=True)], template.reply_opening
+    for i, (message, is_learned, after) in enumerate(zip(messages, learned, others, strict=True)):
         content = Piece(message.content, markup=False)
         if message.role != "assistant":
             before += [content, Piece(after, markup=True)]
             continue
         end = _end_of_turn(after, tokenizer)
-        close(before, 0)
-        close([content, Piece(after[:end], markup=True)], int(is_learned))
+        # In a prompt of several turns no end of the text stands between them, so that none is learned there.
+        closing = after[:end] if end else _end_of_text(tokenizer, template) * (i == len(messages) - 1)
+        begun = opening if before[-1].text.endswith(opening) else ""
+        close([*before[:-1], Piece(before[-1].text.removesuffix(begun), markup=True)], 0)
+        close([Piece(begun, markup=True), content, Piece(closing, markup=True)], int(is_learned))
         before = [Piece(after[end:], markup=True)]
     return ids, trained
 
 
 def end_of_reply(tokenizer: Tokenizer, template: ChatTemplate) -> Piece:
-    """What stands behind a reply up to the token that ends the turn; BadModel if no token does."""
+    """What stands behind a reply up to the token that ends the turn, else the token that ends a text.
+
+    BadModel if the template writes no added token there and its folder names no end of a text.
+    """
     after = _markup_around(template.render([Message("user", "x"), Message("assistant", "x")]))[-1]
-    return Piece(after[: _end_of_turn(after, tokenizer)], markup=True)
+    end = _end_of_turn(after, tokenizer)
+    return Piece(after[:end] if end else _end_of_text(tokenizer, template), markup=True)
 
 
 def rejected(document: Document, reason: str, text: str, part: str = "") -> Rejected:
@@ -197,10 +206,16 @@ def _markup_around(pieces: Sequence[Piece]) -> list[str]:
 
 
 def _end_of_turn(after: str, tokenizer: Tokenizer) -> int:
-    """Where the first added token in the markup behind a reply ends."""
+    """Where the first added token in the markup behind a reply ends; 0 if there is none."""
     places = [(after.find(token), -len(token)) for token in tokenizer.special_ids if token in after]
-    if not places:
-        what = "it ends a reply with no token, so that a model could not learn to stop"
-        raise BadModel("chat template", what, "use a template such as ChatML")
-    start, length = min(places)
+    start, length = min(places, default=(0, 0))
     return start - length
+
+
+def _end_of_text(tokenizer: Tokenizer, template: ChatTemplate) -> str:
+    """The token that ends a text; BadModel if there is none."""
+    if template.eos_token not in tokenizer.special_ids:
+        what = "it ends a reply with no token, so that a model could not learn to stop"
+        way_out = f"name an added token as eos_token in {SETTINGS_FILE}, or use a template such as ChatML"
+        raise BadModel("chat template", what, way_out)
+    return template.eos_token

@@ -131,7 +131,7 @@ class Prompts:
     """The prompts of reading, in pieces, as ids."""
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, words: ReadingWords) -> None:
-        """BadModel if the template cannot hold them, or ends a reply with no token."""
+        """BadModel if the template cannot hold them, or nothing ends a reply (`end_of_reply`)."""
         rendered = template.render([Message("system", words.system), Message("user", "x")])
         turn = max(i for i, piece in enumerate(rendered) if piece == Piece("x", markup=False))
         self.words = words
@@ -155,7 +155,10 @@ class Prompts:
 
     def reply_ids(self, wording: Wording, reply: str) -> list[int]:
         """Ids of the reply and of what ends it, all of them learned."""
-        return self._tokenizer.encode_markup([Piece(reply + wording.closing, markup=False), self._end])
+        before = self._template.reply_opening
+        left_to_it = "" if wording.opening else before[len(before.rstrip()) :]
+        words = Piece(reply + wording.closing, markup=False)
+        return self._tokenizer.encode_markup([Piece(left_to_it, markup=True), words, self._end])
 
     def wording(self, question: Question, freely: bool) -> Wording:
         """How a question that has an answer is put; `freely` says whether a span is asked for as such."""

@@ -96,7 +96,7 @@ class Caps:
 
 @dataclass(frozen=True)
 class CorpusRecipe:
-    """A whole corpus recipe. `tokenizer` is one to be learned or the name of a pulled model's.
+    """A whole corpus recipe. `tokenizer` is one to be learned, or a model's name or folder.
 
     `languages` (ISO 639-1) are kept, other natural languages are not. `held_back` is a JSON file, relative
     to the recipe, that lists documents of tuning sets which no training may see (data/chats.py).

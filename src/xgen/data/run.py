@@ -241,14 +241,13 @@ def _encoding(
 def _tokenizer_folder(
     recipe: CorpusRecipe, places: Places, portions: Sequence[Portion], candidates: Candidates, choice: Choice
 ) -> Path:
-    """A folder with the tokenizer.json: a pulled model's, or one learned from the documents chosen."""
+    """A folder with the tokenizer.json: a model's, or one learned from the documents chosen."""
     if isinstance(recipe.tokenizer, str):
-        folder = model_folder(recipe.tokenizer)
-        if not (folder / TOKENIZER_FILE).exists():
-            raise XgenError(
-                recipe.tokenizer, "its tokenizer is not on disk", f"call `xgen pull {recipe.tokenizer}`"
-            )
-        return folder
+        for folder in (Path(recipe.tokenizer), model_folder(recipe.tokenizer)):
+            if (folder / TOKENIZER_FILE).is_file():
+                return folder
+        way_out = f"call `xgen pull {recipe.tokenizer}`, or name a model's folder"
+        raise XgenError(recipe.tokenizer, "its tokenizer is not on disk", way_out)
     from xgen.text.bpe import learn_bpe
 
     spec = recipe.tokenizer

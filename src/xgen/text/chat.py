@@ -48,13 +48,16 @@ class ChatTemplate:
     """A Jinja chat template in the form the field uses (Hugging Face's), run in a sandbox."""
 
     def __init__(self, source: str, bos_token: str = "", eos_token: str = "", where: str = "chat template"):
-        """`where` names the template in errors. BadModel if it is not a Jinja template."""
+        """`where` names the template in errors. BadModel if it is not a Jinja template.
+
+        `bos_token` and `eos_token` are the texts of the tokens that begin and end a text, "" for none.
+        """
         environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise_exception
-        self.source = source
+        self.source, self.eos_token = source, eos_token
         self._where = where
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         if "\0" in source + bos_token + eos_token:
@@ -139,7 +142,10 @@ class ChatTemplate:
         return opening if opening.strip() else ""
 
     def reply_begun(self, words: str) -> list[Piece]:
-        """What goes behind a prompt so that the reply begins with `words`, if there are any."""
+        """What goes behind a prompt so that the reply begins with `words`, if there are any.
+
+        Without words white space at its end is left to the model, which joins it with its first word.
+        """
         before = self.reply_opening if words else self.reply_opening.rstrip()
         pieces = Piece(before, markup=True), Piece(words, markup=False)
         return [piece for piece in pieces if piece.text]
