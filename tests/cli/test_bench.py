@@ -3,6 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
+from xgen.engine.gpus import Gpu
+
 
 def test_it_says_what_was_chosen_over_what(run_xgen: Callable) -> None:
     found = json.loads(run_xgen("bench", "--machine", "--json").out)
@@ -13,6 +15,16 @@ def test_it_says_what_was_chosen_over_what(run_xgen: Callable) -> None:
     shown = run_xgen("bench", "--machine").out
     for part in (found["processor"], f"products in {found['dtype']}", "128 rows, float32", "1 rows, int8"):
         assert part in shown
+
+
+def test_it_says_what_gpus_there_are(run_xgen: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Gpu("H100", "bf16", 72 * 10**9, 80 * 10**9, None), Gpu("T4", "fp16", 9, 16, "NVRTC is not here")]
+    monkeypatch.setattr("xgen.engine.gpus.gpus", lambda: found)
+    shown = run_xgen("bench", "--machine").out
+    assert "cuda:0: H100, bf16, 72.0 of 80.0 GB free, kernels of our own" in shown
+    assert "torch's kernels alone: NVRTC is not here" in shown
+    told = json.loads(run_xgen("bench", "--machine", "--json").out)["gpus"]
+    assert [gpu["name"] for gpu in told] == ["H100", "T4"]
 
 
 def test_without_a_thing_to_measure_it_says_so(run_xgen: Callable) -> None:

@@ -45,8 +45,9 @@ def bench(
     the first time, with whatever is compiled in it, is told apart from the median after it, and from the
     time that making the weights took.
 
-    With --machine: the type that products are computed in and how many rows pass through 8-bit weights,
-    by a trial of half a second, kept in the cache folder and used from then on.
+    With --machine: the type that a CPU's products are computed in and how many rows pass through 8-bit
+    weights, by a trial of half a second, kept in the cache folder and used from then on; and of each GPU
+    its type, its free memory, and whether our own kernels compile for it.
     """
     if machine:
         _machine(as_json)
@@ -147,18 +148,25 @@ def _print(told: dict[str, Any], as_json: bool) -> None:
 def _machine(as_json: bool) -> None:
     import torch
 
+    from xgen.engine.gpus import gpus
     from xgen.engine.machine import choice_for, processor
 
+    found = gpus()
     choice = choice_for(torch.device("cpu"), anew=True)
     dtype = str(choice.dtype).removeprefix("torch.")
     trials = {name.replace("torch.", ""): seconds for name, seconds in choice.seconds.items()}
     threads = torch.get_num_threads()
     if as_json:
         facts = {"processor": processor(), "threads": threads, "dtype": dtype}
-        print_json({**facts, "int8_rows": choice.int8_rows, "int4": choice.int4, "trial_s": trials})
+        facts |= {"int8_rows": choice.int8_rows, "int4": choice.int4, "trial_s": trials}
+        print_json(facts | {"gpus": [vars(gpu) for gpu in found]})
         return
     print_text(f"{processor()}, {threads} threads")
     rows = f"up to {choice.int8_rows} at once pass through 8-bit weights" if choice.int8_rows else "no 8 bit"
     rows += ", 4-bit ones where the file has such" if choice.int4 else ""
     print_text(f"products in {dtype}; tokens: {rows}")
     print_table(["trial", "ms"], [[name, f"{1000 * seconds:.2f}"] for name, seconds in trials.items()])
+    for index, gpu in enumerate(found):
+        free = f"{gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB free"
+        kernels = f"torch's kernels alone: {gpu.no_kernels}" if gpu.no_kernels else "kernels of our own"
+        print_text(f"cuda:{index}: {gpu.name}, {gpu.dtype}, {free}, {kernels}")
