@@ -41,6 +41,11 @@ def shipped_adapter(name: str) -> Path | None:
     return path if path.is_dir() else None
 
 
+def shipped_text(name: str) -> str:
+    """The text NAME.txt that the package brings."""
+    return (Path(__file__).parent / "shipped" / f"{name}.txt").read_text(encoding="utf-8")
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 digest of a file, read in blocks of 1 MiB."""
     digest = hashlib.sha256()

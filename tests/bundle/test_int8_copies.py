@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,15 @@ def test_8_bit_weights_are_made_once_and_kept(tiny_folder: Path, four_rows: list
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
 @pytest.mark.parametrize("head", [None, "other"])
 def test_8_bit_weights_alone_are_what_the_file_says_in_8_bits(
-    make_gguf: Callable[..., Path], tmp_path: Path, four_rows: list[int], kind: str, head: str | None
+    make_gguf: Callable[..., Path],
+    tmp_path: Path,
+    four_rows: list[int],
+    kind: str,
+    head: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The whole model, in few rows and many, beside one whose weights were replaced by what 8 bits hold."""
+    monkeypatch.setattr(int8_copies, "MOST_COMPENSATED", 0)
     convert(make_gguf(kind, head=head), tmp_path / "m")
     for _ in range(2):
         found = load(tmp_path / "m", device="cpu", dtype="int8")
@@ -72,16 +79,18 @@ def test_8_bit_weights_alone_are_what_the_file_says_in_8_bits(
     assert {p.ndim for p in found.model.parameters()} == {1}
     n_weights = sum(p.numel() for p in plain.model.parameters() if p.ndim == 2)
     assert sum(b.nbytes for b in found.model.buffers() if b.dtype == torch.int8) == n_weights
+    exact = load(tmp_path / "m", **FP32)
     with torch.no_grad():
-        for p in plain.model.parameters():
+        for p in exact.model.parameters():
             if p.ndim == 2:
                 step = (p.abs().amax(1, keepdim=True).float() / 127).bfloat16().float()
                 p.copy_((p.float() / step).round().clamp(-127, 127) * step)
+    in_bf16 = copy.deepcopy(exact.model).bfloat16()
     for n_tokens in (3, 40):
         ids = torch.randint(0, 320, (1, n_tokens), generator=torch.Generator().manual_seed(n_tokens))
         with torch.inference_mode():
-            ours, expected = (b.model.logits(b.model(ids)) for b in (found, plain))
-        assert (ours - expected).norm() / expected.norm() < 0.02
+            ours, expected, usual = (m.logits(m(ids)) for m in (found.model, exact.model, in_bf16))
+        assert (ours - expected).norm() < 1.1 * (usual - expected).norm() < 0.1 * expected.norm()
 
 
 def test_8_bit_weights_alone_with_an_adapter(tiny_folder: Path, adapter: Path, home: Path) -> None:
@@ -137,3 +146,33 @@ def test_8_bit_copies_are_the_adapters_own(
     with torch.inference_mode():
         one, other = (b.model.logits(b.model(ids)) for b in (found, exact))
     assert 0 < (one - other).norm() / other.norm() < 0.05
+
+
+def test_8_bits_alone_are_rounded_with_care_and_kept_apart(
+    tiny_folder: Path, four_rows: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large models and what serves a few tokens are rounded plainly."""
+    careful = load(tiny_folder, device="cpu", dtype="int8")
+    assert four_rows == []
+    beside = load(tiny_folder, device="cpu")
+    assert (len(four_rows), len(list((home / "int8").iterdir()))) == (1, 2)
+    monkeypatch.setattr(int8_copies, "MOST_COMPENSATED", 0)
+    plain = load(tiny_folder, device="cpu", dtype="int8")
+    first, second, third = (b.model.layers[1].gate.int8_NK for b in (careful, beside, plain))
+    assert torch.equal(second, third)
+    assert 0 < (first != second).float().mean() < 0.9
+    assert (first.int() - second.int()).abs().max() < 5
+
+
+def test_a_document_that_was_read_with_8_bits_of_another_form_is_not_taken(
+    tiny_folder: Path, four_rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [{"dtype": "int8"}, {}, {"dtype": "fp32"}]
+
+    def identities() -> list[str]:
+        return [load(tiny_folder, device="cpu", **setting).identity for setting in settings]
+
+    before = identities()
+    monkeypatch.setattr(loading, "INT8_FORM", loading.INT8_FORM + 1)
+    after = identities()
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True]

@@ -167,3 +167,23 @@ def test_weights_may_begin_anywhere(offset):
     ours = WeightInt8(moved, scale)
     assert torch.equal(ours(x), WeightInt8(int8, scale)(x))
     assert (ours.int8_NK.data_ptr() == moved.data_ptr()) == (moved.data_ptr() % ALIGNMENT == 0)
+
+
+@torch.inference_mode()
+def test_8_bits_alone_give_their_likeliest_logits_in_fp32_and_keep_the_stream_so(matrices_in_8_bits):
+    """Against the same 8 bits multiplied in float64; in bf16 the largest would be off by up to 2^-9."""
+    torch.manual_seed(0)
+    model = Transformer(Shape(2, 128, 160, 4, 2, 32, 211, 8192, tied_head=True), attend_cpu).bfloat16().eval()
+    add_int8(model, matrices_in_8_bits(model), FEW_ROWS, alone=True)
+    assert model.dtype == torch.bfloat16
+    for n_tokens in (1, 5, 40):
+        hidden = model(torch.randint(0, 211, (1, n_tokens)))
+        assert hidden.dtype == model.embedding(torch.tensor(0)).dtype == torch.float32
+        expected = hidden.double() @ model.head.dense().double().T
+        likeliest = expected.topk(20).indices
+        ours = model.logits(hidden)
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(
+            ours.gather(-1, likeliest), expected.gather(-1, likeliest).float(), rtol=1e-5, atol=1e-4
+        )
+        assert (ours - expected).abs().max() < 2**-7 * expected.abs().max()

@@ -1,7 +1,7 @@
 """The 8-bit copies of weights that loading keeps in the cache folder."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,13 +11,28 @@ from torch import Tensor
 
 from xgen.bundle.finding import Found
 from xgen.errors import XgenError
-from xgen.files import cache_folder, whole_file
+from xgen.files import cache_folder, shipped_text, whole_file
 from xgen.formats.adapter import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE
 from xgen.formats.stream import write_tensors
+from xgen.model.attention import attend_for
 from xgen.model.int8 import quantised_weight
+from xgen.model.rounding import compensated_model
+from xgen.show import progress
+from xgen.text.tokenizer import Tokenizer
 
-INT8_FORM = 4
+INT8_FORM = 5
 """Of the 8-bit copies on the disk; those of another form are made anew."""
+
+MOST_COMPENSATED = 2_000_000_000
+"""Parameters of the largest model whose rounding makes up for itself: of more it takes many minutes, and
+large models lose less."""
+
+TEXT_IDS = 128
+"""Tokens of each text of which inputs are measured. Many beginnings, since all later tokens look at the first
+one, whose keys and values are then to be good."""
+
+N_RANDOM = 8
+"""Texts of ids drawn at random beside those that the package brings: for what these do not speak of."""
 
 
 def weights_identity(folder: Path, adapter: Path | None = None) -> str:
@@ -67,8 +82,14 @@ def clear_int8_copies() -> int:
     return removed
 
 
-def kept_int8_weights(found: Found, weights: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def kept_int8_weights(
+    found: Found, weights: Mapping[str, Tensor], device: torch.device, alone: bool = False
+) -> dict[str, Tensor]:
     """NAME.int8 and NAME.scale of every matrix, mapped from the cache folder; made and kept there at first.
+
+    What is to serve `alone` is rounded with care (model/rounding.py) where the model is not too large, by
+    a text that the package brings: half a minute for half a billion parameters. What stands beside the
+    weights for some tokens is rounded to the nearest, in a second.
 
     They are made of the file's `weights` (by our parameter names), changed by the adapter, on `device`,
     and written one by one: what is in memory meanwhile is one of them. One file a model folder and
@@ -76,18 +97,24 @@ def kept_int8_weights(found: Found, weights: Mapping[str, Tensor], device: torch
     """
     places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
     digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
-    path = int8_folder() / f"{digest}.safetensors"
+    careful = alone and found.shape.n_parameters <= MOST_COMPENSATED
+    path = int8_folder() / f"{digest}{'-alone' if careful else ''}.safetensors"
     of = f"{INT8_FORM} {weights_identity(found.folder, found.adapter)}"
     if (kept := _kept(path, of)) is not None:
         return kept
     matrices = [name for name, tensor in weights.items() if tensor.ndim == 2]
 
+    def exact(name: str) -> Tensor:
+        return found.changed(weights[name].to(device), name)
+
     def made() -> Iterator[tuple[str, Tensor]]:
-        for name in matrices:
-            short = name.removesuffix(".weight")
-            int8_NK, scale_N = quantised_weight(found.changed(weights[name].to(device), name))
-            yield f"{short}.int8", int8_NK
-            yield f"{short}.scale", scale_N
+        plain = ((name, quantised_weight(exact(name))) for name in matrices)
+        with progress("rounding to 8 bits", len(matrices), "matrices") as advance:
+            for name, (int8_NK, scale_N) in _compensated(found, exact, device) if careful else plain:
+                short = name.removesuffix(".weight")
+                yield f"{short}.int8", int8_NK
+                yield f"{short}.scale", scale_N
+                advance(1)
 
     said = {"of": of, "model": " + ".join(Path(place).name for place in places)}
     # a disk that is full or not ours costs some seconds at each start, and memory for all of them
@@ -97,6 +124,18 @@ def kept_int8_weights(found: Found, weights: Mapping[str, Tensor], device: torch
         if (kept := _kept(path, of)) is not None:
             return kept
     return dict(made())
+
+
+def _compensated(
+    found: Found, exact: Callable[[str], Tensor], device: torch.device
+) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    tokenizer = Tokenizer.from_folder(found.folder)
+    ids = torch.tensor(tokenizer.encode(shipped_text("rounding")))
+    length = min(TEXT_IDS, len(ids))
+    seeded = torch.Generator().manual_seed(0)
+    drawn_BT = torch.randint(tokenizer.vocab_size, (N_RANDOM, length), generator=seeded)
+    ids_BT = torch.cat((ids[: len(ids) // length * length].view(-1, length), drawn_BT))
+    return compensated_model(found.shape, attend_for(device), exact, ids_BT.to(device))
 
 
 def _kept(path: Path, of: str) -> dict[str, Tensor] | None:

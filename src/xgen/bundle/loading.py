@@ -9,7 +9,7 @@ import torch
 
 from xgen.bundle.finding import Found, end_ids, find
 from xgen.bundle.int4_copies import kept_int4_weights
-from xgen.bundle.int8_copies import kept_int8_weights, weights_identity
+from xgen.bundle.int8_copies import INT8_FORM, kept_int8_weights, weights_identity
 from xgen.cards import Card, allows, why
 from xgen.engine.cache import Cache, default_dtype
 from xgen.engine.free import NAMES, TYPES, require_cache, require_weights
@@ -64,7 +64,8 @@ class Bundle:
         """Tells these weights in this type, with such a cache, from all others, without reading them all."""
         weights = weights_identity(self.folder, self.adapter)
         types = f"{self.dtype} {self.cache_dtype} {self.int8_rows} {self.int8_only}"
-        kind = f"{types} {self.shape} {weights}"
+        form = INT8_FORM if self.int8_rows or self.int8_only else ""
+        kind = f"{types} {form} {self.shape} {weights}"
         return hashlib.sha256(kind.encode()).hexdigest()
 
     @property
@@ -200,7 +201,7 @@ def _model(found: Found, device: torch.device, choice: Choice) -> Transformer:
         if choice.int4 and not choice.int8_only:
             add_int4(model, kept_int4_weights(found, weights), choice.int8_rows)
         if choice.int8_rows or choice.int8_only:
-            int8 = kept_int8_weights(found, weights, device)
+            int8 = kept_int8_weights(found, weights, device, alone=choice.int8_only)
             int8 = {name: tensor.to(device) for name, tensor in int8.items()}
             add_int8(model, int8, choice.int8_rows, alone=choice.int8_only)
     except torch.OutOfMemoryError as error:  # what was free is no more

@@ -19,7 +19,7 @@ from xgen.model.shape import RopeScaling, Shape
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) * weight over the last axis, computed in fp32.
+    """x / rms(x) * weight over the last axis, computed in fp32; on a CPU it comes in the type of the weight.
 
     By torch's kernel on a GPU. On a CPU torch makes it of some fifteen operations, which take four
     times as long over a chunk as these few.
@@ -32,13 +32,13 @@ class RMSNorm(nn.Module):
         self.eps_scalar = torch.tensor(eps, device="cpu")  # beside tensors of any device
 
     def forward(self, x_BTM: Tensor) -> Tensor:
-        """[..., width] -> the same shape and dtype."""
+        """[..., width] -> the same shape."""
         if x_BTM.is_cuda:
             return rms_norm(x_BTM, self.weight.shape, self.weight, self.eps)
         x_fp32 = x_BTM.float()
         norm = vector_norm(x_fp32, dim=-1, keepdim=True)
         scale = self.eps_scalar.addcmul(norm, norm, value=1 / x_BTM.shape[-1]).rsqrt()
-        return (x_fp32 * scale * self.weight).to(x_BTM.dtype)
+        return (x_fp32 * scale * self.weight).to(self.weight.dtype)
 
 
 class Layer(nn.Module):
@@ -112,8 +112,9 @@ class Transformer(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the activations; the weights have it too or are 8 bits (int8.py)."""
-        return self.norm.weight.dtype
+        """The type that products read; the weights have it too or are 8 bits (int8.py)."""
+        dtype: torch.dtype = self.layers[0].get_parameter("attention_norm.weight").dtype
+        return dtype
 
     def forward(
         self,
@@ -133,7 +134,7 @@ class Transformer(nn.Module):
         if positions is None:
             positions = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device)
         x_BTM = self.embedding(ids_BT)
-        rotation = rotary(self.shape, positions, x_BTM.dtype)
+        rotation = rotary(self.shape, positions, self.dtype)
         for index, layer in enumerate(self.layers):
             buffers = None if cache is None else cache[index]
             x_BTM = layer(x_BTM, rotation, self.attend, buffers, start, mask)
