@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from machine import commit, machine, now
 
 import xgen
+from xgen.read.answer import HOW_WORDS
 from xgen.read.words import holds
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ SOURCES = (
         ),
     ),
     Source(
-        "Debian Edu / Skolelinux manual (PDF, 110 pages)",
+        "Debian Edu / Skolelinux manual (PDF)",
         "debian-edu-doc-en",
         "usr/share/doc/debian-edu-doc-en/debian-edu-bookworm-manual.pdf",
         "GPL-2.0-or-later, Holger Levsen and others",
@@ -135,10 +136,12 @@ def is_right(asked: Asked, answer: "Answer") -> bool:
 
 def page(source: Source, reading: "Reading") -> list[str]:
     """A document's part of the page."""
+    n_tokens = sum(document.tokens_total for document in reading.documents)
     lines = [
         f"## {source.title}",
         "",
-        f"`{source.path}` of `{source.package}`; {source.licence}. {reading.why}.",
+        f"`{source.path}` of `{source.package}`; {source.licence}. {n_tokens:,} tokens,",
+        f"{HOW_WORDS[reading.how]}.",
         "",
     ]
     for asked, answer in zip(source.asked, reading.answers, strict=True):
