@@ -161,14 +161,44 @@ def test_what_is_only_told_may_change_between_two_starts(corpus, recipe_table, t
     assert another.identity != job.identity
 
 
-def test_a_damaged_checkpoint_is_named(corpus, recipe_table, tmp_path) -> None:
+def test_law_a_damaged_checkpoint_is_put_aside_and_the_one_before_it_taken(
+    corpus, recipe_table, tmp_path, capsys
+) -> None:
+    weights, metrics = whole_run(corpus, recipe_table(), tmp_path)
+    before, newest = sorted(tmp_path.glob("checkpoint-*"))
+    for file, change in (
+        ("state.safetensors", lambda data: data[: len(data) // 2]),
+        ("state.safetensors", lambda data: data[:9999] + bytes([data[9999] ^ 1]) + data[10_000:]),
+        ("state.json", lambda data: data.replace(b'"step": 2', b'"step": 1')),
+        ("state.json", lambda data: b""),
+    ):
+        data = (newest / file).read_bytes()
+        (newest / file).write_bytes(change(data))
+        assert (newest / file).read_bytes() != data
+        again = whole_run(corpus, recipe_table(), tmp_path)
+        assert same(again[0], weights)
+        assert again[1] == metrics
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert f"now damaged-{newest.name}: going on from {before.name} before it" in said
+        assert (tmp_path / f"damaged-{newest.name}" / file).exists()
+    for path in tmp_path.glob("checkpoint-*/state.json"):  # as before digests were written
+        table = json.loads(path.read_text())
+        del table["digest"]
+        path.write_text(json.dumps(table))
+    assert whole_run(corpus, recipe_table(), tmp_path)[1] == metrics, "it is whole again"
+    assert "damaged" not in capsys.readouterr().err
+
+
+def test_where_no_checkpoint_is_whole_it_is_one_sentence(corpus, recipe_table, tmp_path) -> None:
     whole_run(corpus, recipe_table(), tmp_path)
-    newest = sorted(tmp_path.glob("checkpoint-*"))[-1]
-    with (newest / "state.safetensors").open("r+b") as file:
-        file.truncate(1000)
+    found = sorted(tmp_path.glob("checkpoint-*"))
+    for folder in found:
+        with (folder / "state.safetensors").open("r+b") as file:
+            file.truncate(1000)
     job, run = begin_job(corpus, recipe_from(recipe_table(), "recipe"), tmp_path)
-    with pytest.raises(XgenError, match=r"checkpoint-\d+: the checkpoint is damaged"):
+    with pytest.raises(XgenError, match=rf"{found[-1].name}: the checkpoint is damaged"):
         loop.train(job, run)
+    assert sorted(tmp_path.glob("checkpoint-*")) == found
 
 
 def test_a_full_disk_is_one_sentence(corpus, recipe_table, tmp_path, monkeypatch) -> None:

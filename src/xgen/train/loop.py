@@ -82,7 +82,7 @@ def train(job: Job, run: Training, evaluate: Evaluate | None = None) -> bool:
     `evaluate` is called at the end of each stage; what it returns goes to held_out.jsonl.
     """
     job.out.mkdir(parents=True, exist_ok=True)
-    place = restore_newest(run, job.out, job.identity) or Place(0, 0, 0)
+    place = restore_newest(run, job.out, job.identity, job.world) or Place(0, 0, 0)
     if place.step and job.world.is_first:
         note(f"{place.step:,} of {job.total_steps:,} steps were done before")
     log = Log(job, place)

@@ -1,10 +1,11 @@
 """Where a run stands, on the disk: whole or not there, and enough to go on bit for bit.
 
 A checkpoint is a folder `checkpoint-STEP`: `state.safetensors` (masters, moments, counts, the guard) and
-`state.json` (the place in the run). Data needs no state of its own: which rows a step reads follows from
-the plan and the step's number.
+`state.json` (the place in the run, and the digest of both). Data needs no state of its own: which rows a step
+reads follows from the plan and the step's number.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xgen.errors import XgenError
-from xgen.files import whole_folder, write_whole
+from xgen.files import sha256_of, whole_folder, write_whole
+from xgen.show import note
 from xgen.train.parallel import World
 from xgen.train.step import Training
 
@@ -58,7 +60,8 @@ def save_checkpoint(run: Training, place: Place, out: Path, identity: str, world
                 raise XgenError(str(out), f"no checkpoint can be written ({error})", way_out) from error
             with (draft / TENSORS_FILE).open("rb+") as file:
                 os.fsync(file.fileno())  # else the folder's new name may outlive a power cut, and this not
-            table = {"identity": identity, **asdict(place)}
+            table: dict[str, Any] = {"identity": identity, **asdict(place)}
+            table["digest"] = _digest(table, draft / TENSORS_FILE)
             write_whole(draft / PLACE_FILE, json.dumps(table, indent=2).encode() + b"\n")
     if world.is_first:
         for old in checkpoints(out)[:-KEPT]:
@@ -80,30 +83,70 @@ def stages_done(out: Path) -> int:
         return 0
 
 
-def restore_newest(run: Training, out: Path, identity: str) -> Place | None:
-    """Put `run` where the newest checkpoint below `out` left it; None if there is none.
+def restore_newest(run: Training, out: Path, identity: str, world: World) -> Place | None:
+    """Put `run` where the newest whole checkpoint below `out` left it; None if there is none.
 
-    Raises XgenError for a checkpoint that is damaged or of another recipe.
+    Called by every process; the first one looks. A damaged checkpoint is put aside, which is said, and the
+    one before it taken. Raises XgenError where none is whole, and for one of another recipe.
     """
-    for draft in out.glob(".checkpoint-*"):  # of a process that was killed while it wrote
-        shutil.rmtree(draft, ignore_errors=True)
+    if world.is_first:
+        for draft in out.glob(".checkpoint-*"):  # of a process that was killed while it wrote
+            shutil.rmtree(draft, ignore_errors=True)
+        _put_aside_damaged(out)
+    world.wait()
     found = checkpoints(out)
     if not found:
         return None
-    folder = found[-1]
-    try:
-        table = json.loads((folder / PLACE_FILE).read_bytes())
-        place = Place(table["step"], table["stage"], table["stage_step"])
-        with safe_open(folder / TENSORS_FILE, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        way_out = "remove that folder to go on from the one before it"
-        raise XgenError(str(folder), f"the checkpoint is damaged ({error})", way_out) from error
+    table = _read_table(found[-1])
     if table["identity"] != identity:
         what = "the run in this folder had another recipe, corpus or number of steps"
         raise XgenError(str(out), what, "name another --out, or the recipe it was begun with")
-    _restore(run, tensors)
-    return place
+    with safe_open(found[-1] / TENSORS_FILE, "pt") as file:
+        _restore(run, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    return Place(table["step"], table["stage"], table["stage_step"])
+
+
+def _put_aside_damaged(out: Path) -> None:
+    """Take the name of damaged checkpoints that are newer than a whole one; XgenError if none is whole."""
+    damaged: dict[Path, str] = {}
+    for folder in reversed(checkpoints(out)):
+        try:
+            _require_whole(folder)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            damaged[folder] = str(error)
+            continue
+        for other, what in damaged.items():
+            aside = other.with_name(f"damaged-{other.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            other.rename(aside)
+            note(f"{other}: damaged ({what}), now {aside.name}: going on from {folder.name} before it")
+        return
+    if damaged:
+        newest = next(iter(damaged))
+        way_out = "remove its checkpoints to begin anew, or name another --out"
+        raise XgenError(str(newest), f"the checkpoint is damaged ({damaged[newest]})", way_out)
+
+
+def _require_whole(folder: Path) -> None:
+    """Raise whatever shows that a checkpoint is not as it was written."""
+    table = _read_table(folder)
+    Place(table["step"], table["stage"], table["stage_step"])
+    with safe_open(folder / TENSORS_FILE, "pt"):
+        pass
+    said = table.pop("digest", None)  # not in those of before digests were written
+    if said is not None and said != _digest(table, folder / TENSORS_FILE):
+        raise ValueError("its digest is not that of what was written")
+
+
+def _read_table(folder: Path) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((folder / PLACE_FILE).read_bytes())
+    return table
+
+
+def _digest(table: dict[str, Any], tensors: Path) -> str:
+    """SHA-256 of what state.json says and of the tensors' file."""
+    told = f"{json.dumps(table, sort_keys=True)} {sha256_of(tensors)}"
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _tensors(run: Training, kept: bool) -> dict[str, Tensor]:
