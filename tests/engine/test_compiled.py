@@ -62,6 +62,14 @@ def test_law_every_kernel_waits_for_the_one_before():
             assert re.search(r"wait_for_previous\(\);|products\(", body), body[:200]
 
 
+def test_law_a_token_begins_where_the_one_before_is_whole():
+    """Attention looks at the cache before it waits: the first kernel lets none start before it has waited."""
+    embed = source_of("step").split(" embed(")[1].split("\n}\n")[0]
+    assert embed.index("wait_for_previous();") < embed.index("let_next_start();")
+    attend = source_of("step").split("\nattend(")[1].split("\n}\n")[0]
+    assert attend.index("load_shared(position)") < attend.index("wait_for_previous();")
+
+
 def test_law_arguments_stand_where_their_pointers_say():
     values = [7, 2.5, None, torch.arange(3), ctypes.c_longlong(1 << 40)]
     given = packed(values)

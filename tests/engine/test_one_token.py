@@ -68,7 +68,8 @@ def test_against_the_written_out_pass(name, dtype, on_cpu):
             assert (one.float() - other).norm() < 0.01 * other.norm()
 
 
-def test_int8_against_the_dequantised(on_cpu):
+@pytest.mark.parametrize("cut", [SMALL, Tuning(64, 2, 1, 4, 3), Tuning(64, 2, 1, 8, 1)])
+def test_int8_against_the_dequantised(cut, on_cpu):
     shape = SHAPES["grouped, biases, tied"]
     model, precise = random_model(shape, torch.bfloat16), random_model(shape, torch.bfloat16).float()
     maps = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)}
@@ -85,7 +86,7 @@ def test_int8_against_the_dequantised(on_cpu):
         (k8, ks), (v8, vs) = quantised(k, torch.float32), quantised(v, torch.float32)
         cache.buffers.append((k8, v8, ks, vs))
         dense.buffers[i] = dequantised(k8, ks, torch.float32), dequantised(v8, vs, torch.float32)
-    defines = defines_of(model, cache, SMALL)
+    defines = defines_of(model, cache, cut)
     step = OneToken(model, cache, (on_cpu("products", defines), on_cpu("step", defines)), defines, 3)
     step.state[0], step.state[1] = 5, 75
     step.run()
