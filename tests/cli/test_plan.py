@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from xgen.cli.plan import step_table
 from xgen.data.document import Document
-from xgen.data.shards import write_corpus
+from xgen.data.ledger import rows_of_step, trace
+from xgen.data.plan import plan_run
+from xgen.data.shards import open_corpus, write_corpus
 from xgen.train.recipe import load_recipe
 
 RECIPE = """
@@ -124,6 +127,23 @@ def run(home: Path, recipe: Path, corpus: Path) -> Path:
     stages = [asdict(stage) for stage in read.stages]
     (home / "run" / "run.json").write_text(json.dumps(table | {"stages": stages}))
     return home / "run"
+
+
+def test_law_documents_of_equal_ids_are_told_apart(recipe: Path, corpus: Path) -> None:
+    """All of one source and one id: as many as the step's rows hold, each with its own tokens."""
+    for name in ("prose.de", "code.py"):
+        path = corpus / f"{name}.jsonl"
+        lines = [json.loads(line) | {"id": "same"} for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    opened = open_corpus(corpus)
+    plans = plan_run(opened, load_recipe(recipe).stages, 3, 64)
+    read = trace(opened, *rows_of_step(plans, 3))
+    table = step_table(read)
+    assert len(table["documents"]) == len({(one.set, one.index) for one in read}) > 2
+    for one in table["documents"]:
+        assert one["n_tokens"] == opened.sets[one["set"]].lengths[one["index"]]
+        starts = [piece["start"] for piece in one["pieces"]]
+        assert starts == sorted(set(starts)), "no token twice"
 
 
 def test_a_step_is_traced_to_documents_and_licences(run_xgen: Callable, run: Path) -> None:

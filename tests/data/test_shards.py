@@ -156,6 +156,20 @@ def test_a_file_of_another_size_is_found_at_once(corpus: Path, name: str, change
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("vocab_size", 300, r"says \(300, 256\) .* its tokenizer \(257, 256\)"),
+        ("eot_id", 3, r"says \(257, 3\) of ids and end"),
+    ],
+)
+def test_a_manifest_is_held_against_the_tokenizer(corpus: Path, key: str, value: int, what: str) -> None:
+    manifest = json.loads((corpus / "manifest.json").read_text())
+    (corpus / "manifest.json").write_text(json.dumps(manifest | {key: value}))
+    with pytest.raises(BadCorpus, match=what):
+        open_corpus(corpus, check=True)
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [("form", 2), ("dtype", "int8"), ("sets", {"../x.y": {}}), ("sets", []), ("vocab_size", None)],
 )

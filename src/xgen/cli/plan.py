@@ -232,10 +232,11 @@ def _tell_ledger(corpus: "Corpus", plans: "tuple[StagePlan, ...]", n_steps: int,
 
 def step_table(read: list["Read"]) -> dict[str, Any]:
     """What rows read, for JSON: `documents`, each once with its pieces, in `groups` of licence and source."""
-    documents: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for one in sorted(read, key=lambda one: (one.licence, one.source, one.set, one.id, one.start)):
-        about = {key: getattr(one, key) for key in ("set", "id", "source", "licence", "language", "n_tokens")}
-        entry = documents.setdefault((one.set, one.source, one.id), about | {"pieces": []})
+    documents: dict[tuple[str, int], dict[str, Any]] = {}
+    fields = ("set", "index", "id", "source", "licence", "language", "n_tokens")
+    for one in sorted(read, key=lambda one: (one.licence, one.source, one.set, one.id, one.index, one.start)):
+        about = {key: getattr(one, key) for key in fields}
+        entry = documents.setdefault((one.set, one.index), about | {"pieces": []})
         entry["pieces"].append({"row": one.row, "start": one.start, "end": one.end})
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in documents.values():

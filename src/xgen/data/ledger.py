@@ -36,9 +36,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Read:
-    """A piece of a document that a row held: its tokens [start, end) of `n_tokens` in all."""
+    """A piece of a document that a row held: its tokens [start, end) of `n_tokens` in all.
+
+    `index` is the document's number in its set; nothing keeps two from having the same `id`.
+    """
 
     set: str
+    index: int
     id: str
     source: str
     licence: str
@@ -158,7 +162,8 @@ def trace(corpus: Corpus, plan: StagePlan, rows: range) -> list[Read]:
     for row, name, document, start, end in pieces:
         record, n_tokens = records[name, document], int(corpus.sets[name].lengths[document])
         place = (start, min(end, n_tokens), n_tokens)
-        found.append(Read(name, record.id, record.source, record.licence, record.language, row, *place))
+        whose = (record.id, record.source, record.licence, record.language)
+        found.append(Read(name, document, *whose, row, *place))
     return found
 
 

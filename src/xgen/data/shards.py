@@ -303,7 +303,8 @@ class _Draft:
 def open_corpus(folder: Path, check: bool = False) -> Corpus:
     """Open a corpus; its ids stay on the disk. With `check` every file's digest is computed (1 GB/s).
 
-    BadCorpus if a file is missing, of another size than the manifest says, or damaged (with `check`).
+    BadCorpus if a file is missing or of another size than the manifest says; with `check` also if one is
+    damaged, or if the manifest says something else of the tokenizer than that itself.
     """
     path = folder / MANIFEST_FILE
     try:
@@ -319,6 +320,10 @@ def open_corpus(folder: Path, check: bool = False) -> Corpus:
             for name, entry in sorted(manifest["sets"].items())
         }
         vocab_size, eot_id = int(manifest["vocab_size"]), int(manifest["eot_id"])
+        own = _tokenizer(folder) if check else None
+        if own and (vocab_size, eot_id) != (counted := (own.vocab_size, _eot_id(own, folder))):
+            what = f"its manifest says {(vocab_size, eot_id)} of ids and end, its tokenizer {counted}"
+            raise BadCorpus(str(folder), what, _WAY_OUT)
         return Corpus(folder, manifest["name"], vocab_size, eot_id, manifest["tokenizer_sha256"], sets)
     except FileNotFoundError as error:
         what = "there is no corpus" if str(error.filename) == str(path) else f"{error.filename} is missing"
