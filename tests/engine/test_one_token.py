@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from xgen.engine.cache import Cache
-from xgen.engine.one_token import OneToken, Tuning, defines_of, serves
+from xgen.engine.one_token import OneToken, Tuning, defines_of, serves, unserved
 from xgen.model.attention import attend_reference
 from xgen.model.int8 import add_int8, dequantised, quantised
 from xgen.model.shape import Shape
@@ -66,6 +66,24 @@ def test_against_the_written_out_pass(name, dtype, on_cpu):
     for ours, theirs in zip(cache.buffers, buffers, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             assert (one.float() - other).norm() < 0.01 * other.norm()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "kept", "why"),
+    [
+        (PLAIN, torch.float32, torch.float32, "not in fp32"),
+        (PLAIN, torch.bfloat16, torch.float16, "keys and values are in fp16 beside bf16"),
+        (Shape(1, 72, 160, 4, 4, 16, 512, 128), torch.float16, torch.int8, "widths of 72 and 160"),
+        (Shape(1, 80, 160, 2, 2, 40, 512, 128), torch.float16, torch.int8, "heads are 40 wide"),
+    ],
+)
+def test_what_the_kernels_do_not_serve_is_said_once(shape, dtype, kept, why, capsys):
+    model = random_model(shape, dtype)
+    cache = Cache.empty(model, 9, kept)
+    assert why in unserved(model, cache)
+    assert not serves(model, cache)
+    assert not serves(model, cache)
+    assert capsys.readouterr().err.count("the GPU is used by torch alone") == 1
 
 
 @pytest.mark.parametrize("cut", [SMALL, Tuning(64, 2, 1, 4, 3), Tuning(64, 2, 1, 8, 1)])

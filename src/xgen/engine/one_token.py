@@ -6,6 +6,7 @@ and a GPU can be handed all of them at once (graphs.py).
 """
 
 import ctypes
+import weakref
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from xgen.engine.cache import Cache
+from xgen.engine.free import NAMES
 from xgen.engine.kernels.compiled import Defines, Kernels
 from xgen.model.int8 import EmbeddingInt8, WeightInt8
 from xgen.model.shape import Shape
 from xgen.model.transformer import Layer, Transformer, rotary
+from xgen.show import note
 
 ATTEND_THREADS, CHOOSE_THREADS, EMBED_THREADS = 256, 1024, 1024
 MOST_SPLITS = 32
@@ -58,18 +61,39 @@ class Map(ctypes.Structure):
     _fields_ = [("weight", ctypes.c_void_p), ("scale", ctypes.c_void_p), ("bias", ctypes.c_void_p)]
 
 
-def serves(model: Transformer, cache: Cache) -> bool:
-    """Whether the kernels can take this model and cache: 16-bit or int8 maps, of widths that they divide."""
-    shape, maps = model.shape, maps_of(model)
+def unserved(model: Transformer, cache: Cache) -> str | None:
+    """Why the kernels cannot take this model and cache; None where they can."""
+    shape, maps, kept = model.shape, maps_of(model), cache.buffers[0][0].dtype
     is_int8 = [hasattr(one, "int8_NK") for one in maps]
     plain = [type(one) is nn.Linear and one.weight.dtype == model.dtype for one in maps]
-    return (
-        model.dtype in (torch.bfloat16, torch.float16)
-        and (all(is_int8) or all(plain))
-        and all(width % 16 == 0 for width in (shape.d_model, shape.d_ff))
-        and shape.head_dim in (16, 32, 64, 128, 256)
-        and cache.buffers[0][0].dtype in (model.dtype, torch.int8)
-    )
+    if model.dtype not in (torch.bfloat16, torch.float16):
+        return f"they compute in bf16 or fp16, not in {_short(model.dtype)}"
+    if not (all(is_int8) or all(plain)):
+        return "its weights are neither all of 16 nor all of 8 bits"
+    if shape.d_model % 16 or shape.d_ff % 16:
+        return f"its widths of {shape.d_model} and {shape.d_ff} are no multiples of 16"
+    if shape.head_dim not in (16, 32, 64, 128, 256):
+        return f"its heads are {shape.head_dim} wide"
+    if kept not in (model.dtype, torch.int8):
+        return f"keys and values are in {_short(kept)} beside {_short(model.dtype)}"
+    return None
+
+
+_told: weakref.WeakSet[Transformer] = weakref.WeakSet()
+"""Models of which it was said why the kernels do not serve them."""
+
+
+def serves(model: Transformer, cache: Cache) -> bool:
+    """Whether the kernels can take this model and cache; why not is said once."""
+    why = unserved(model, cache)
+    if why is not None and model not in _told:
+        _told.add(model)
+        note(f"the GPU is used by torch alone, which is slower than kernels of our own: {why}")
+    return why is None
+
+
+def _short(dtype: torch.dtype) -> str:
+    return NAMES.get(dtype, str(dtype))
 
 
 def layers_of(model: Transformer) -> list[Layer]:
