@@ -292,3 +292,25 @@ def test_adapters_in_the_package_fit_their_models(name: str, pulled: Callable) -
     low = load_adapter(folder, read_shape(pulled(ADAPTED[name]) / "config.json"), ADAPTED[name])
     assert low.n_parameters == 4_399_104
     assert all(b.abs().max() > 0 for _, b in low.weights.values())
+
+
+@pytest.mark.parametrize(("capability", "n_words"), [((7, 5), 1), ((9, 0), 0)])
+def test_bf16_on_a_card_without_it_is_said_once(
+    capability: tuple[int, int],
+    n_words: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in {
+        "device_count": lambda: 1,
+        "get_device_capability": lambda device: capability,
+        "get_device_name": lambda device: f"Tesla T4 {capability}",
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    for _ in range(2):
+        place, choice, _ = loading.place_and_types("cuda", "bf16", "int8")
+        assert (place.type, choice.dtype, choice.int8_only) == ("cuda", torch.bfloat16, False)
+    assert capsys.readouterr().err.count("has no bf16 of its own: --dtype fp16 is faster") == n_words
+    _, of_int8, kept = loading.place_and_types("cuda", "int8", "auto")
+    expected = torch.float16 if n_words else torch.bfloat16
+    assert (of_int8.dtype, of_int8.int8_only, kept) == (expected, True, expected)

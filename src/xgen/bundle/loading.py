@@ -13,7 +13,7 @@ from xgen.bundle.int8_copies import INT8_FORM, kept_int8_weights, weights_identi
 from xgen.cards import Card, allows, why
 from xgen.engine.cache import Cache, default_dtype
 from xgen.engine.free import NAMES, TYPES, require_cache, require_weights
-from xgen.engine.machine import Choice, Clock, all_threads, choice_for, leave_busy_cores
+from xgen.engine.machine import Choice, Clock, all_threads, choice_for, choose, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, XgenError
 from xgen.formats.folder import load_weights
@@ -174,6 +174,8 @@ def _choice(device: torch.device, dtype: str) -> Choice:
     if dtype not in ("auto", *TYPES):
         raise XgenError(f"type {dtype!r}", "it is not known", "use auto, " + ", ".join(TYPES))
     if dtype not in ("auto", INT8):
+        if device.type == "cuda" and TYPES[dtype] == torch.bfloat16 != choose(device).dtype:
+            _say_once(f"{torch.cuda.get_device_name(device)} has no bf16 of its own: --dtype fp16 is faster")
         return Choice(TYPES[dtype], 0, {})
     choice = choice_for(device)
     if dtype == INT8:
