@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,23 @@ def test_what_a_model_takes_is_told_part_by_part(gigabytes, monkeypatch: pytest.
     gigabytes(20)
     said = told("xgen-7b", XGEN, setting, 8192, CPU)
     assert said.startswith("xgen-7b: int8 weights 6.9 GB, int8 cache of 8,192 tokens 2.2 GB, to read 0.")
-    assert said.endswith("; 20.0 GB are free on cpu")
-    for others, words in ((int(6e9), "are free on cuda (other programs hold 6.0 GB of it)"), (9, "on cuda")):
+    assert said.endswith("; 20.0 GB are free on cpu, its whole window fits")
+    gigabytes(8.5)
+    less = told("x", XGEN, setting, 8192, CPU)
+    assert re.search(r"; 8\.5 GB are free on cpu, up to [45],\d\d\d tokens fit$", less)
+    gigabytes(20)
+    for others, words in ((int(6e9), "on cuda (other programs hold 6.0 GB of it)"), (9, "free on cuda")):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, n=others: (int(9e9), int(17e9) + n))
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: int(8e9))
         assert held_by_others(gpu) == others
-        assert told("xgen-7b", XGEN, setting, 8192, gpu).endswith(words)
+        assert told("xgen-7b", XGEN, setting, 8192, gpu).endswith(f"{words}, its whole window fits")
+
+
+def test_of_large_weights_it_is_said_before_they_are_loaded(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(tiny_folder, device="cpu", dtype="fp32")
+    assert "weights" not in capsys.readouterr().err
+    monkeypatch.setattr("xgen.bundle.loading.LARGE", 1)
+    load(tiny_folder, device="cpu", dtype="fp32")
+    assert "fp32 weights 0." in capsys.readouterr().err

@@ -12,7 +12,7 @@ from xgen.bundle.int4_copies import kept_int4_weights
 from xgen.bundle.int8_copies import INT8_FORM, kept_int8_weights, weights_identity
 from xgen.cards import Card, allows, why
 from xgen.engine.cache import Cache, default_dtype
-from xgen.engine.free import NAMES, TYPES, require_cache, require_weights
+from xgen.engine.free import NAMES, TYPES, require_cache, require_weights, told
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, choose, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, XgenError
@@ -21,7 +21,7 @@ from xgen.model.attention import attend_for
 from xgen.model.int4 import add_int4
 from xgen.model.int8 import FEW_ROWS, add_int8
 from xgen.model.keys_values import even_keys
-from xgen.model.memory import Setting
+from xgen.model.memory import Setting, weight_bytes
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -29,6 +29,9 @@ from xgen.text.chat import ChatTemplate
 from xgen.text.tokenizer import Tokenizer
 
 INT8 = "int8"
+LARGE = 4 * 10**9
+"""Of weights of so many bytes it is said before they are loaded what they take."""
+
 DTYPES = {name: dtype for name, dtype in TYPES.items() if name != INT8}
 
 
@@ -112,6 +115,8 @@ def load(
     weights = INT8 if choice.int8_only else NAMES[choice.dtype]
     setting = Setting(weights, NAMES[cache_dtype], NAMES[choice.dtype])
     require_weights(found.card.name, shape, setting, place)
+    if weight_bytes(shape, setting) >= LARGE:  # it takes a while
+        note(told(found.card.name, shape, setting, shape.max_seq_len, place))
     if (allowed := allows(found.card, "commercial")) is not True:
         isnt = "is not known to allow" if allowed is None else "does not allow"
         _say_once(f"{found.card.name} {isnt} commercial use: {why(found.card, 'commercial')}")

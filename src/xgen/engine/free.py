@@ -39,13 +39,17 @@ def held_by_others(device: torch.device) -> int:
 
 
 def told(name: str, shape: Shape, setting: Setting, n_tokens: int, device: torch.device) -> str:
-    """What `n_tokens` of a model will take, and what is free: to be said before it is loaded."""
+    """What `n_tokens` of a model will take, what is free, and how many would fit; for people."""
     free, wanted = free_bytes(device), needed(shape, setting, n_tokens)
     takes = f"{name}: {setting.weights} weights {_gb(wanted.weights)}, "
     takes += (
         f"{setting.cache} cache of {n_tokens:,} tokens {_gb(wanted.cache)}, to read {_gb(wanted.working)}"
     )
-    return takes if free is None else f"{takes}; {_free(free, device)}"
+    if free is None:
+        return takes
+    n_most = longest(shape, setting, free)
+    fits = "its whole window fits" if n_most == shape.max_seq_len else f"up to {n_most:,} tokens fit"
+    return f"{takes}; {_free(free, device)}, {fits}"
 
 
 def require_weights(name: str, shape: Shape, setting: Setting, device: torch.device) -> None:
