@@ -1,9 +1,9 @@
 """One token through a model on a CPU, in few calls: each costs microseconds, and a token has milliseconds.
 
 The same sums as the model's own pass (model/transformer.py), against which it is tested, written for one row:
-queries, keys and values are one product, a rotation is one product with a matrix made for the position, the
-stream and the rotation stay in fp32, and heads that share keys are rows of one query. It serves models whose
-few rows pass through 8 or 4 bits; others are bound by reading their weights.
+queries, keys and values are one product and turned together, stream and rotation stay in fp32, heads that
+share keys are rows of one query, and what is between the products is written into the same memory each time.
+It serves models whose few rows pass through 8 or 4 bits; others are bound by reading their weights.
 
 Names end in their axes: M d_model, G key-value heads, D head_dim, X query heads of one key head, E heads of
 queries and keys, N outputs of a product, K its inputs, V vocabulary.
@@ -46,7 +46,7 @@ class OneTokenCpu:
         self._model, shape = model, model.shape
         self._layers = [_layer(layer) for layer in model.layers]
         self._norm = model.norm.weight.float()
-        n_heads, n_groups, self._half = shape.n_heads, shape.n_kv_heads, shape.head_dim // 2
+        n_heads, n_groups, half = shape.n_heads, shape.n_kv_heads, shape.head_dim // 2
         self._frequencies = frequencies(shape)
         self._qkv_1N = torch.empty(1, (n_heads + 2 * n_groups) * shape.head_dim)
         heads = self._qkv_1N.view(-1, shape.head_dim)
@@ -54,7 +54,8 @@ class OneTokenCpu:
         self._rotated_ED = torch.empty(self._qk_ED.shape)
         self._q_1GXD = self._rotated_ED[:n_heads].view(1, n_groups, -1, shape.head_dim)
         self._k_1GD = self._rotated_ED[None, n_heads:]
-        self._rotation_DD = torch.zeros(shape.head_dim, shape.head_dim)
+        self._halves = self._qk_ED[:, :half], self._qk_ED[:, half:]
+        self._rotated_halves = self._rotated_ED[:, :half], self._rotated_ED[:, half:]
         self._seen_1N = torch.empty(1, n_heads * shape.head_dim, dtype=torch.bfloat16)
         self._seen_1GXD = self._seen_1N.view(self._q_1GXD.shape)
         self._zeros_M = torch.zeros(shape.d_model)
@@ -63,7 +64,10 @@ class OneTokenCpu:
     def after(self, token: int, cache: Cache) -> Tensor:
         """Read `token` behind what the cache holds; logits [V] (fp32) of what follows. Its length stays."""
         position, end = cache.length, cache.length + 1
-        self._turn_to(position)
+        angles = self._frequencies * position
+        cos_D, sin = angles.cos().repeat(2), angles.sin()
+        rotated_first, rotated_second = self._rotated_halves
+        first, second = self._halves
         x_M = self._model.embedding(torch.tensor(token)).to(torch.float32, copy=True)
         for layer, (keys, values) in zip(self._layers, cache.buffers, strict=True):
             qkv_1N = layer.qkv(self._normed(x_M, layer.attention_norm))
@@ -71,7 +75,9 @@ class OneTokenCpu:
                 self._qkv_1N.copy_(qkv_1N)
             else:
                 torch.add(qkv_1N, layer.qkv_bias, out=self._qkv_1N)
-            torch.mm(self._qk_ED, self._rotation_DD, out=self._rotated_ED)
+            torch.mul(self._qk_ED, cos_D, out=self._rotated_ED)
+            rotated_first.addcmul_(second, sin, value=-1)
+            rotated_second.addcmul_(first, sin)
             keys.select(2, position).copy_(self._k_1GD)
             values.select(2, position).copy_(self._v_1GD)
             seen_1GXD = scaled_dot_product_attention(
@@ -90,15 +96,6 @@ class OneTokenCpu:
         mean_square = torch.dot(x_M, x_M).item() / len(x_M)
         scale = (mean_square + self._model.shape.norm_eps) ** -0.5
         return torch.addcmul(self._zeros_M, x_M, weight_M, value=scale).bfloat16()[None]
-
-    def _turn_to(self, position: int) -> None:
-        """Make the matrix that rotates a head, from the right, as `rotate` does at this position."""
-        angles = self._frequencies * position
-        cos, sin, half = angles.cos(), angles.sin(), self._half
-        main = self._rotation_DD.diagonal()
-        main[:half], main[half:] = cos, cos
-        self._rotation_DD.diagonal(half)[:] = sin
-        self._rotation_DD.diagonal(-half)[:] = -sin
 
 
 def _layer(layer: Any) -> _Layer:
