@@ -88,8 +88,8 @@ def kept_int8_weights(
     """NAME.int8 and NAME.scale of every matrix, mapped from the cache folder; made and kept there at first.
 
     What is to serve `alone` is rounded with care (model/rounding.py) where the model is not too large, by
-    a text that the package brings: half a minute for half a billion parameters. What stands beside the
-    weights for some tokens is rounded to the nearest, in a second.
+    a text that the package brings: three minutes of one core for half a billion parameters. What stands
+    beside the weights for some tokens is rounded to the nearest, in a second.
 
     They are made of the file's `weights` (by our parameter names), changed by the adapter, on `device`,
     and written one by one: what is in memory meanwhile is one of them. One file a model folder and
