@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from xgen.model.attention import attend_cpu
 from xgen.model.int4 import GROUP, TOLERANCE, WeightInt4, add_int4, packed_weight, product
+from xgen.model.keys_values import even_keys
 from xgen.model.shape import SHAPES
 from xgen.model.transformer import Transformer
 
@@ -103,3 +104,22 @@ def test_a_model_is_given_what_fits_it():
     add_int4(model, {"layers.0.up.packed": packed, "layers.0.up.groups": groups}, 4)
     assert type(layer.up) is WeightInt4
     assert type(layer.gate) is type(model.layers[1].up) is torch.nn.Linear
+
+
+def test_keys_are_evened_and_nothing_else_changes():
+    torch.manual_seed(0)
+    model = Transformer(SHAPES["tiny"], attend_cpu).eval().requires_grad_(False)
+    layer = model.layers[0]
+    for one in (layer.q, layer.k):
+        one.weight.copy_(of_file("Q4_0", *one.weight.shape) * 0.1)
+        one.weight[3] *= 64
+    pairs = {name: packed_weight(getattr(layer, name).weight) for name in "qk"}
+    weights = {f"layers.0.{name}.packed": pair[0] for name, pair in pairs.items()}
+    add_int4(model, weights | {f"layers.0.{name}.groups": pair[1] for name, pair in pairs.items()}, 4)
+    for n_tokens in (3, 9):
+        ids = torch.arange(n_tokens)[None]
+        before, keys = model.logits(model(ids)), layer.k(model.embedding(ids))
+        even_keys(model)
+        assert type(layer.q) is type(layer.k) is WeightInt4
+        assert (model.logits(model(ids)) - before).norm() <= 1e-4 * before.norm()
+        assert not torch.equal(layer.k(model.embedding(ids)), keys) or n_tokens == 9

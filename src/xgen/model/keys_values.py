@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from xgen.model.int4 import WeightInt4
 from xgen.model.int8 import Int8Rows, WeightInt8, quantised
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ def even_keys(model: "Transformer") -> None:
         layer.q = _rows_multiplied(layer.q, factor_GD.repeat_interleave(n_shared, 0).flatten())
 
 
-def _rows_multiplied(layer: nn.Linear | WeightInt8, factor_N: Tensor) -> nn.Linear | WeightInt8:
+Map = nn.Linear | WeightInt8 | WeightInt4
+
+
+def _rows_multiplied(layer: Map, factor_N: Tensor) -> Map:
     """The map with its output channels multiplied; the weights that it was made of stay as they are."""
 
     def times(weight: Tensor | None) -> Any:
@@ -85,6 +89,9 @@ def _rows_multiplied(layer: nn.Linear | WeightInt8, factor_N: Tensor) -> nn.Line
     if isinstance(layer, WeightInt8):
         scale_N = layer.scale_N * factor_N
         return WeightInt8(layer.int8_NK, scale_N, times(layer.bias), layer.max_rows, times(layer.weight))
+    if isinstance(layer, WeightInt4):
+        groups_CN2 = layer.groups * factor_N[:, None].bfloat16()
+        return WeightInt4(layer.packed, groups_CN2, times(layer.weight), times(layer.bias), layer.max_rows)
     made = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
     made.weight, made.bias = times(layer.weight), times(layer.bias)
     return made
