@@ -2,8 +2,10 @@ import json
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from xgen.engine.gpus import Gpu
+from xgen.engine.machine import Choice
 
 
 def test_it_says_what_was_chosen_over_what(run_xgen: Callable) -> None:
@@ -45,6 +47,21 @@ def test_a_shape_reads_and_writes_beside_the_machines_ceilings(
     assert min(found[name] for name in ("copy_bytes_per_s", "product_flops_per_s", "first_s", "load_s")) > 0
     # a tiny shape's time is that of calls: far from what the memory or the products allow, never beyond
     assert 0 < found["share"] < 1
+
+
+@pytest.mark.parametrize(("free", "through"), [(10**12, "int8"), (600_000, "fp32")])
+def test_tokens_pass_through_copies_as_they_do_in_a_model(
+    run_xgen: Callable, monkeypatch: pytest.MonkeyPatch, free: int, through: str
+) -> None:
+    choice = Choice(torch.float32, 4, {})
+    monkeypatch.setattr("xgen.bundle.loading.choice_for", lambda device: choice)
+    monkeypatch.setattr("xgen.engine.free.free_bytes", lambda device: free)
+    words = ("--shape", "tiny", "--context", "16", "--tokens", "2", "--device", "cpu")
+    ended = run_xgen("bench", "decode", *words, "--json")
+    found = json.loads(ended.out)
+    assert (found["weights"], found["tokens_pass_through"]) == ("fp32", through)
+    assert ("find no room" in ended.err) == (through == "fp32")
+    assert json.loads(run_xgen("bench", "prefill", *words, "--json").out)["tokens_pass_through"] == "fp32"
 
 
 def test_a_measured_shape_is_a_table_for_people(run_xgen: Callable) -> None:

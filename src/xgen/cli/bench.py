@@ -1,6 +1,7 @@
 """`xgen bench`: what this machine computes fastest, and how fast a shape reads and writes on it."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -11,6 +12,8 @@ from xgen.errors import XgenError
 from xgen.show import note, print_json, progress
 
 if TYPE_CHECKING:
+    from torch import device
+
     from xgen.model.memory import Setting
     from xgen.model.shape import Shape
 
@@ -82,8 +85,9 @@ def _speed(
     require_weights(name, shape, setting, place)
     require_cache(shape, setting, n_kept, place, loaded=False)
     note(memory_told(name, shape, setting, n_kept, place))
+    int8_rows = _rows_of_copies(what, shape, setting, choice.int8_rows, n_kept, place)
     started = time.perf_counter()
-    model = random_model(shape, place, choice.dtype, choice.int8_only)
+    model = random_model(shape, place, choice.dtype, choice.int8_only, int8_rows)
     load_s = time.perf_counter() - started
     n_done = context if what == "prefill" else tokens
     with progress(what, MEASURED, "times", quiet=as_json) as advance:
@@ -93,11 +97,13 @@ def _speed(
             found = measured_decode(model, context, tokens, cache_dtype, advance)
     peak = torch.cuda.max_memory_allocated(place) if place.type == "cuda" else None
     del model
+    through = replace(setting, weights="int8") if int8_rows else setting
     ceiling = ceilings(shape, context, place, choice.dtype)
     told = {
         "what": what,
         "shape": name,
         "weights": setting.weights,
+        "tokens_pass_through": through.weights,
         "cache": setting.cache,
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
         "context": context,
@@ -107,10 +113,27 @@ def _speed(
         "copy_bytes_per_s": ceiling.copy,
         "product_flops_per_s": ceiling.product,
         "attention_flops_per_s": ceiling.attention,
-        "share": _least_s(what, shape, context, tokens, setting, ceiling) / found["s"],
+        "share": _least_s(what, shape, context, tokens, through, ceiling) / found["s"],
         "peak_bytes": peak,
     }
     _print(told, as_json)
+
+
+def _rows_of_copies(
+    what: What, shape: "Shape", setting: "Setting", rows: int, n_kept: int, place: "device"
+) -> int:
+    """How many rows pass through 8-bit copies, which a model has on some CPUs, if both find room here."""
+    from xgen.engine.free import free_bytes
+    from xgen.model.memory import needed, weight_bytes
+
+    if what == "prefill" or setting.weights == "int8":
+        return 0
+    free, both = free_bytes(place), needed(shape, setting, n_kept).total
+    both += weight_bytes(shape, replace(setting, weights="int8"))
+    if rows and free is not None and both > free:
+        note("8-bit copies, through which tokens would pass here, find no room beside: measured without")
+        return 0
+    return rows
 
 
 def _least_s(
@@ -128,9 +151,9 @@ def _print(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    print_text(
-        f"{told['what']} of {told['shape']} in {told['weights']}, {told['cache']} cache, on {told['device']}"
-    )
+    through = told["tokens_pass_through"]
+    kind = told["weights"] + (f" (tokens through {through})" if through != told["weights"] else "")
+    print_text(f"{told['what']} of {told['shape']} in {kind}, {told['cache']} cache, on {told['device']}")
     rows = [
         ["tokens a second", f"{told['tokens_per_s']:,.1f}"],
         ["share of what the machine allows", f"{told['share']:.1%}"],

@@ -17,7 +17,7 @@ from xgen.engine.cache import Cache
 from xgen.engine.generate import generate, prefill
 from xgen.engine.sample import greedy
 from xgen.model.attention import attend_for
-from xgen.model.int8 import add_int8
+from xgen.model.int8 import FEW_ROWS, add_int8
 from xgen.model.memory import Setting, token_bytes, weight_bytes
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
@@ -53,27 +53,32 @@ def ceilings(shape: Shape, n_tokens: int, device: torch.device, dtype: torch.dty
     return Ceilings(2 * n_bytes / copy_s, 2 * side**3 / product_s, attention / attention_s)
 
 
-def random_model(shape: Shape, device: torch.device, dtype: torch.dtype, int8: bool) -> Transformer:
-    """A model of random weights in `dtype`, or in 8 bits with the rest in `dtype`; nothing is made twice."""
+def random_model(
+    shape: Shape, device: torch.device, dtype: torch.dtype, int8: bool, int8_rows: int = 0
+) -> Transformer:
+    """A model of random weights in `dtype`, or in 8 bits with the rest in `dtype`; nothing is made twice.
+
+    With `int8_rows` so many rows pass through other ones in 8 bits, as where a model has copies (add_int8).
+    """
     with torch.device("meta"):
         model = Transformer(shape, attend_for(device)).to(dtype)
     weights: dict[str, Tensor] = {}
     for name, module in list(model.named_modules()):
-        if int8 and isinstance(module, nn.Linear | nn.Embedding):
+        if (int8 or int8_rows) and isinstance(module, nn.Linear | nn.Embedding):
             size, rows = module.weight.shape, module.weight.shape[0]
             weights[f"{name}.int8"] = torch.randint(-127, 128, size, dtype=torch.int8, device=device)
             # uniform integers deviate by 73.3
             weights[f"{name}.scale"] = torch.full((rows,), 0.02 / 73.3, device=device)
     for name, parameter in list(model.named_parameters()):
-        if f"{name.removesuffix('.weight')}.int8" in weights:
+        if int8 and f"{name.removesuffix('.weight')}.int8" in weights:
             continue
         made = torch.ones(parameter.shape, dtype=dtype, device=device)
         if parameter.ndim == 2:
             made.normal_(std=0.02)
         owner, _, own_name = name.rpartition(".")
         setattr(model.get_submodule(owner), own_name, nn.Parameter(made, requires_grad=False))
-    if int8:
-        add_int8(model, weights, alone=True)
+    if weights:
+        add_int8(model, weights, int8_rows or FEW_ROWS, alone=int8)
     return model.requires_grad_(False).eval()
 
 
