@@ -81,6 +81,12 @@ def test_quiet_and_piped_draw_no_bar(
     with show.progress("Reading", 10, "tok") as advance:
         advance(10)
     assert "\x1b" not in capsys.readouterr().err
+    for seconds, rate in ((2, "5 tok/s"), (0.01, "1,000 tok/s"), (25, "0.4 tok/s")):
+        clock = iter((0, seconds))
+        monkeypatch.setattr(show.time, "perf_counter", lambda clock=clock: next(clock))
+        with show.progress("Reading", 10, "tok") as advance:
+            advance(10)
+        assert capsys.readouterr().err == f"Reading: 10 tok in {seconds:.1f} s ({rate})\n"
 
 
 def test_an_error_inside_the_bar_passes_through(terminal: io.StringIO) -> None:

@@ -37,7 +37,9 @@ def progress(what: str, total: int, unit: str, quiet: bool = False) -> Iterator[
         started, done = time.perf_counter(), [0]
         yield lambda n: done.append(done.pop() + n)
         seconds = time.perf_counter() - started
-        note(f"{what}: {done[0]:,} {unit} in {seconds:.1f} s ({done[0] / max(seconds, 1e-9):,.0f} {unit}/s)")
+        rate = done[0] / max(seconds, 1e-9)
+        shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        note(f"{what}: {done[0]:,} {unit} in {seconds:.1f} s ({shown} {unit}/s)")
         return
     from rich import progress as bars
 
