@@ -71,7 +71,7 @@ def test_languages_and_windows() -> None:
     assert CARDS["smollm2"].languages == ("en",)
     assert {"zh", "en", "ar", "th", "vi"} <= set(CARDS["qwen-0.5b"].languages)
     windows = [entry.window_tokens for entry in CARDS.values()]
-    assert windows == [32_768, 32_768, 8192, 8192, 32_768, 4096, 8192, 8192]
+    assert windows == [32_768, 32_768, 8192, 8192, 32_768, 32_768, 4096, 8192, 8192]
     for entry in CARDS.values():
         assert sorted(set(entry.languages)) == list(entry.languages)
 
