@@ -1,4 +1,4 @@
-"""4-bit weights of a GGUF file, from the file to the first pass of one token."""
+"""Weights in layers of 4 bits, from the folder to the first pass of one token."""
 
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,16 @@ def test_4_bit_weights_are_found_once_and_kept(four_bits: Path, made: list[int],
     plain = load(four_bits, device="cpu", dtype="bf16")
     assert made == []
     first, again = (load(four_bits, device="cpu") for _ in range(2))
-    assert len(made) == 7 * first.shape.n_layers
-    kinds = [type(layer.gate) is WeightInt4 for layer in again.model.layers]
-    assert kinds == [True] + [False] * (len(kinds) - 1)
+    assert len(made) == 7 * first.shape.n_layers + 1, "and the vocabulary's"
+    widths = [layer.gate.packed.shape[1] / layer.gate.in_features for layer in again.model.layers]
+    assert widths == [0.5] + [1] * (len(widths) - 1), "bytes a weight: one layer of 4 bits, or two"
+    assert (type(again.model.head), type(again.model.embedding)) == (WeightInt4, torch.nn.Embedding)
     assert torch.equal(logits_of(first), logits_of(again))
     assert 0 < (logits_of(first) - logits_of(plain)).norm() / logits_of(plain).norm() < 0.05
     assert one_token_for(again.model, again.empty_cache(4)) is not None
     assert len([*(home / "int8").iterdir()]) == 2
     assert load(four_bits, device="cpu", dtype="int8").int8_only
-    assert len(made) == 7 * first.shape.n_layers, "8 bits alone have no use for them"
+    assert len(made) == 7 * first.shape.n_layers + 1, "8 bits alone have no use for them"
 
 
 @pytest.mark.parametrize("change", ["weights", "cut", "kernel"])
@@ -89,14 +90,14 @@ def test_copies_of_others_are_made_anew(
     assert len(made) == 2 * n_first
 
 
-def test_an_adapter_makes_them_8_bits(
+def test_an_adapter_makes_them_two_layers(
     four_bits: Path, adapter: Path, made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = load(four_bits, device="cpu", adapter=adapter)
     exact = load(four_bits, device="cpu", dtype="bf16", adapter=adapter)
     assert (logits_of(found) - logits_of(exact)).norm() / logits_of(exact).norm() < 0.05
-    changed = [type(layer.q) for layer in found.model.layers]
-    assert WeightInt4 not in changed
+    q = found.model.layers[0].q
+    assert q.packed.shape[1] == q.in_features, "two layers"
 
 
 def test_a_full_disk_costs_what_is_kept(
@@ -109,9 +110,3 @@ def test_a_full_disk_costs_what_is_kept(
     first, again = (load(four_bits, device="cpu") for _ in range(2))
     assert torch.equal(logits_of(first), logits_of(again))
     assert type(again.model.layers[0].up) is WeightInt4
-
-
-def test_a_model_without_4_bits_is_looked_at_once(tiny_folder: Path, made: list[int]) -> None:
-    for _ in range(2):
-        found = load(tiny_folder, device="cpu")
-    assert len(made) == 7 * found.shape.n_layers

@@ -24,7 +24,7 @@ Q4_1 = GGMLQuantizationType.Q4_1
 SHAPE = dataclasses.replace(SHAPES["tiny"], d_model=64, d_ff=96, n_heads=4, n_kv_heads=2, head_dim=16)
 
 
-def pair(int4, dtype=torch.bfloat16, max_rows=4, alone=False, seed=0, **changes):
+def pair(int4, two_layers=(), dtype=torch.bfloat16, max_rows=4, alone=False, seed=0, **changes):
     """A model whose maps `int4` are in 4 bits and the others in 8, and what it stands for, plain in fp32."""
     torch.manual_seed(seed)
     shape = dataclasses.replace(SHAPE, **changes)
@@ -38,9 +38,9 @@ def pair(int4, dtype=torch.bfloat16, max_rows=4, alone=False, seed=0, **changes)
     four, eight = {}, {}
     for name, p in plain.named_parameters():
         short = name.removesuffix(".weight")
-        if p.ndim == 2 and name.split(".")[-2] in int4:
+        if p.ndim == 2 and name.split(".")[-2] in {*int4, *two_layers}:
             four[f"{short}.packed"], four[f"{short}.groups"] = packed_weight(p)
-        elif p.ndim == 2:
+        if p.ndim == 2 and (f"{short}.packed" not in four or short == "embedding"):
             eight[f"{short}.int8"], eight[f"{short}.scale"] = quantised_weight(p)
     fast = Transformer(shape, attend_cpu).eval().requires_grad_(False)
     fast.load_state_dict(plain.state_dict())
@@ -67,6 +67,8 @@ CASES = {
     "biases": {"int4": {"gate", "down"}, "qkv_bias": True},
     "4 bits and biases": {"int4": MAPS["4 bits"], "qkv_bias": True},
     "fp32": {"int4": MAPS["both"], "dtype": torch.float32, "max_rows": 16},
+    "two layers": {"int4": set(), "two_layers": MAPS["4 bits"]},
+    "one and two": {"int4": {"k", "o", "up"}, "two_layers": {"q", "v", "gate", "embedding"}},
     "8 bits alone": {"int4": set(), "alone": True},
     "an own head": {"int4": MAPS["4 bits"], "tied_head": False},
     "one head a key": {"int4": MAPS["4 bits"], "n_kv_heads": 4},

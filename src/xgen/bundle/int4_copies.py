@@ -1,4 +1,4 @@
-"""The 4-bit copies of weights that came from 4-bit files, kept in the cache folder beside the 8-bit ones."""
+"""The copies of weights in layers of 4 bits (model/int4.py), in the cache folder beside the 8-bit ones."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,16 +16,15 @@ from xgen.files import whole_file
 from xgen.formats.stream import write_tensors
 from xgen.model.int4 import packed_weight
 
-FORM = 1
+FORM = 2
 """Of the copies on the disk; those of another form are made anew."""
 
 
 def kept_int4_weights(found: Found, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """NAME.packed and NAME.groups of the matrices that are of 4 bits, mapped from the cache folder.
+    """NAME.packed and NAME.groups of the matrices that it is for, mapped from the cache folder.
 
     They are made of the file's `weights` (by our parameter names), changed by the adapter, and kept there at
-    first. The order of their bytes is that of this torch on this CPU, so another one makes them anew. The
-    vocabulary's matrix is never among them.
+    first. The order of their bytes is that of this torch on this CPU, so another one makes them anew.
     """
     places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
     digest = hashlib.sha256("\n".join([*places, "int4"]).encode()).hexdigest()
@@ -36,8 +35,7 @@ def kept_int4_weights(found: Found, weights: Mapping[str, Tensor]) -> dict[str, 
         return kept
     made: dict[str, Tensor] = {}
     for name, weight in weights.items():
-        in_layer = weight.ndim == 2 and name.startswith("layers.")
-        if in_layer and (pair := packed_weight(found.changed(weight, name))) is not None:
+        if weight.ndim == 2 and (pair := packed_weight(found.changed(weight, name))) is not None:
             short = name.removesuffix(".weight")
             made[f"{short}.packed"], made[f"{short}.groups"] = pair[0].view(torch.int8), pair[1]
     kinds = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in made.items()}

@@ -142,7 +142,7 @@ def _side_by_side(maps: Sequence[WeightInt8 | WeightInt4]) -> Product:
             eight.int8_NK = part
         return lambda row_1K: torch._weight_int8pack_mm(row_1K, int8_NK, scale_N)
     fours = [one for one in maps if isinstance(one, WeightInt4)]
-    if len(fours) == len(maps):
+    if len({one.packed.shape[1] for one in fours}) == 1 and len(fours) == len(maps):
         packed = torch.cat([one.packed for one in fours])
         groups = torch.cat([one.groups for one in fours], 1)
         row_1K = torch.randn(1, maps[0].in_features, generator=torch.Generator().manual_seed(0)).bfloat16()

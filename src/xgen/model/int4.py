@@ -1,11 +1,12 @@
-"""Linear maps whose weights were stored in 4 bits, multiplied as such: few rows read a quarter of the bytes.
+"""Linear maps by torch's product of 4-bit weights, the fastest that it has for few rows on a CPU.
 
-Nothing is rounded to 4 bits here. A weight of a 4-bit file has at most 16 values among each 32 neighbours,
-evenly apart (q * step + least); they are found again in what was made of it, and a weight that has others is
-left alone. N outputs, K inputs, C groups of neighbours, R rows.
+Weights of a 4-bit file have at most 16 values among each 32 neighbours, q * step + offset. They are found
+again in what was made of the file and multiplied as such: nothing is rounded to 4 bits. Others are rounded
+to 8 bits with a step for each 32 neighbours and multiplied as two layers of 4 bits, 16 * high + low, of the
+row beside itself. N outputs, K inputs, L layers (1 or 2), C groups of neighbours in all layers, R rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +35,13 @@ leaves 0.0017, steps and offsets in bf16 0.001 more."""
 GROUP_TOLERANCE = 0.01
 """The same for each group by itself; 5-bit weights are 0.08 off."""
 
+LONGEST = 2048
+"""Inputs up to which two layers of 4 bits are faster than torch's product of 8-bit weights: by a third up to
+900, level at 1,500, a seventh slower at 4,900 (docs/log.md)."""
+
+PART = 4096
+"""Outputs that are packed at once, a multiple of the blocks that torch packs by."""
+
 FIRST_ROWS = 16
 """Rows that are looked at first: most weights that are not of 4 bits are told by them."""
 
@@ -41,7 +49,7 @@ FIRST_ROWS = 16
 class WeightInt4(nn.Module):
     """A linear map [K] -> [N] for up to `max_rows` rows by `packed`, in more rows by `weight`; on a CPU only.
 
-    `packed` (uint8 [N, K / 2]) is what `packed_weight` makes, in an order that is torch's own and differs
+    `packed` (uint8 [N, L * K / 2]) is what `packed_weight` makes, in an order that is torch's own and differs
     among CPUs; `groups` (bf16 [C, N, 2]) are steps and offsets. Few rows are multiplied as bf16, the only
     type that torch's kernel is fast with.
     """
@@ -69,25 +77,63 @@ class WeightInt4(nn.Module):
 
 
 def product(rows_RK: Tensor, packed: Tensor, groups_CN2: Tensor) -> Tensor:
-    """Rows [R, K] (bf16) by packed 4-bit weights: [R, N] (bf16), summed in fp32."""
+    """Rows [R, K] (bf16) by packed weights: [R, N] (bf16), summed in fp32."""
+    if packed.shape[1] == rows_RK.shape[1]:
+        rows_RK = rows_RK.repeat(1, 2)
     return torch._weight_int4pack_mm_for_cpu(rows_RK, packed, GROUP, groups_CN2)
 
 
 def packed_weight(weight_NK: Tensor) -> tuple[Tensor, Tensor] | None:
-    """`packed` and `groups` of a weight that is of 4 bits, as this machine's kernel wants them; else None.
+    """`packed` and `groups` of a weight, as this machine's kernel wants them; None where 8 bits are better.
 
-    Steps are found from each group's extremes, then as the line of least squares (on the 4-bit values) and
-    rounded to bf16; the offset makes good what that moved the mean by.
+    Those are left that have odd sizes, or more than LONGEST inputs and more than 4 bits. Steps of 4 bits are
+    found from each group's extremes, then as the line of least squares (on the 4-bit values) and rounded to
+    bf16; the offset makes good what that moved the mean by.
     """
     n_out, n_in = weight_NK.shape
-    if n_in % GROUP or n_out % OUTPUTS or _fitted(weight_NK[:FIRST_ROWS]) is None:
+    if n_in % GROUP or n_out % OUTPUTS:
         return None
-    if (fitted := _fitted(weight_NK)) is None:
-        return None
-    values_NCG, groups_NC2 = fitted
-    values_NK = values_NCG.view(n_out, n_in).to(torch.int32)
-    packed: Tensor = torch._convert_weight_to_int4pack_for_cpu(values_NK, 1)
-    return packed, groups_NC2.transpose(0, 1).contiguous()
+    if _fitted(weight_NK[:FIRST_ROWS]) is None or (pair := _packed(weight_NK, _fitted)) is None:
+        pair = _packed(weight_NK, _in_two_layers) if n_in <= LONGEST else None
+    return pair if pair is not None and _is_right(pair, weight_NK) else None
+
+
+def _packed(
+    weight_NK: Tensor, numbers: Callable[[Tensor], tuple[Tensor, Tensor] | None]
+) -> tuple[Tensor, Tensor] | None:
+    """The weight as `numbers` has it, PART outputs at a time: copies in fp32 stay few."""
+    packed, groups = [], []
+    for part_PK in torch.split(weight_NK, PART):
+        if (found := numbers(part_PK)) is None:
+            return None
+        values_PK = found[0].reshape(len(part_PK), -1).to(torch.int32)
+        packed.append(torch._convert_weight_to_int4pack_for_cpu(values_PK, 1))
+        groups.append(found[1].transpose(0, 1))
+    return torch.cat(packed), torch.cat(groups, 1).contiguous()
+
+
+def _is_right(pair: tuple[Tensor, Tensor], weight_NK: Tensor) -> bool:
+    """Whether a row's product is nearly that of the weight: how torch packs is not written down anywhere."""
+    row_1K = torch.randn(1, weight_NK.shape[1], generator=torch.Generator().manual_seed(0)).bfloat16()
+    expected_1N = linear(row_1K.to(weight_NK.dtype), weight_NK).float()
+    return bool((product(row_1K, *pair) - expected_1N).norm() <= 0.05 * expected_1N.norm())
+
+
+def _in_two_layers(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers 0 ... 15 [N, C, GROUP] and steps and offsets [N, C, 2] (bf16): high layers, then low.
+
+    A weight is q * step, q from -127 to 127; q + 128 is 16 * high + low, and what the middles of both are off
+    by is the high layer's offset. The row is divided by the step as bf16 has it.
+    """
+    x_NCG = weight_NK.float().view(len(weight_NK), -1, GROUP)
+    step_NC1 = (x_NCG.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30).bfloat16().float()
+    q_NCG = (x_NCG / step_NC1).round_().clamp_(-127, 127).add_(128)
+    high_NCG = (q_NCG / 16).floor_()
+    steps_NC = step_NC1[..., 0]
+    of_high = torch.stack((16 * steps_NC, MIDDLE * steps_NC), -1)
+    of_low = torch.stack((steps_NC, torch.zeros_like(steps_NC)), -1)
+    values = torch.cat((high_NCG, q_NCG - 16 * high_NCG), 1)
+    return values, torch.cat((of_high, of_low), 1).bfloat16()
 
 
 def _fitted(weight_NK: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -123,17 +169,31 @@ def _on_a_line(x_PG: Tensor, n_steps: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def add_int4(model: "Transformer", weights: Mapping[str, Tensor], max_rows: int) -> None:
-    """Give the linear maps of `model` that are in `weights` 4-bit copies for passes of up to `max_rows`.
+    """Give the maps of `model` that are in `weights` 4-bit copies for passes of up to `max_rows`.
 
+    A tied head becomes a module of its own beside the embedding.
     `weights` are NAME.packed and NAME.groups, as `packed_weight` makes them. Raises ValueError for those of
     another model.
     """
     for name, layer in [*model.named_modules()]:
         if isinstance(layer, nn.Linear) and f"{name}.packed" in weights:
-            packed, groups = weights[f"{name}.packed"], weights[f"{name}.groups"]
-            n_out, n_in = layer.weight.shape
-            if packed.shape != (n_out, n_in // 2) or groups.shape != (n_in // GROUP, n_out, 2):
-                raise ValueError(f"the 4-bit weights of {name} have another shape")
             parent, _, own_name = name.rpartition(".")
-            made = WeightInt4(packed, groups, layer.weight, layer.bias, max_rows)
+            made = _given(weights, name, layer.weight, layer.bias, max_rows)
             setattr(model.get_submodule(parent), own_name, made)
+    if model.head is None and "embedding.packed" in weights:
+        head = _given(weights, "embedding", model.embedding.weight, None, max_rows)
+        setattr(model, "head", head)  # noqa: B010 - of another class than it was made with
+
+
+def _given(
+    weights: Mapping[str, Tensor], name: str, weight_NK: Tensor, bias: Tensor | None, max_rows: int
+) -> WeightInt4:
+    packed, groups = weights[f"{name}.packed"], weights[f"{name}.groups"]
+    n_out, n_in = weight_NK.shape
+    n_groups = len(groups)
+    n_layers = n_groups * GROUP / n_in
+    if n_layers not in (1, 2) or groups.shape != (n_groups, n_out, 2):
+        raise ValueError(f"the 4-bit weights of {name} have another shape")
+    if packed.shape != (n_out, n_groups * GROUP // 2):
+        raise ValueError(f"the 4-bit weights of {name} have another shape")
+    return WeightInt4(packed, groups, weight_NK, bias, max_rows)
