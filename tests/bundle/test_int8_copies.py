@@ -11,6 +11,7 @@ from xgen.engine import machine
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.formats.gguf import convert
 from xgen.model.int8 import ALIGNMENT
+from xgen.model.shape import SHAPES
 
 FP32 = {"device": "cpu", "dtype": "fp32"}
 
@@ -151,7 +152,12 @@ def test_8_bit_copies_are_the_adapters_own(
 def test_8_bits_alone_are_rounded_with_care_and_kept_apart(
     tiny_folder: Path, four_rows: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Large models and what serves a few tokens are rounded plainly."""
+    """Large models, Qwen2's and what serves a few tokens are rounded plainly."""
+    assert [int8_copies.can_be_compensated(SHAPES[name]) for name in ("smollm2", "qwen-0.5b", "xgen-7b")] == [
+        True,
+        False,
+        False,
+    ]
     careful = load(tiny_folder, device="cpu", dtype="int8")
     assert four_rows == []
     beside = load(tiny_folder, device="cpu")

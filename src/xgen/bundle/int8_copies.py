@@ -17,10 +17,11 @@ from xgen.formats.stream import write_tensors
 from xgen.model.attention import attend_for
 from xgen.model.int8 import quantised_weight
 from xgen.model.rounding import compensated_model
+from xgen.model.shape import Shape
 from xgen.show import progress
 from xgen.text.tokenizer import Tokenizer
 
-INT8_FORM = 5
+INT8_FORM = 6
 """Of the 8-bit copies on the disk; those of another form are made anew."""
 
 MOST_COMPENSATED = 2_000_000_000
@@ -82,14 +83,22 @@ def clear_int8_copies() -> int:
     return removed
 
 
+def can_be_compensated(shape: Shape) -> bool:
+    """Whether a model is rounded with care: not a large one, and none with Qwen2's biases.
+
+    For `reader` it made the perplexity a quarter higher: its last layers' weights move by several steps
+    (docs/results.md), why is not known.
+    """
+    return shape.n_parameters <= MOST_COMPENSATED and not shape.qkv_bias
+
+
 def kept_int8_weights(
     found: Found, weights: Mapping[str, Tensor], device: torch.device, alone: bool = False
 ) -> dict[str, Tensor]:
     """NAME.int8 and NAME.scale of every matrix, mapped from the cache folder; made and kept there at first.
 
-    What is to serve `alone` is rounded with care (model/rounding.py) where the model is not too large, by
-    a text that the package brings: three minutes of one core for half a billion parameters. What stands
-    beside the weights for some tokens is rounded to the nearest, in a second.
+    What is to serve `alone` is rounded with care (model/rounding.py) by a text that the package brings, if
+    `can_be_compensated`. All else is rounded to the nearest, in a second.
 
     They are made of the file's `weights` (by our parameter names), changed by the adapter, on `device`,
     and written one by one: what is in memory meanwhile is one of them. One file a model folder and
@@ -97,7 +106,7 @@ def kept_int8_weights(
     """
     places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
     digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
-    careful = alone and found.shape.n_parameters <= MOST_COMPENSATED
+    careful = alone and can_be_compensated(found.shape)
     path = int8_folder() / f"{digest}{'-alone' if careful else ''}.safetensors"
     of = f"{INT8_FORM} {weights_identity(found.folder, found.adapter)}"
     if (kept := _kept(path, of)) is not None:
