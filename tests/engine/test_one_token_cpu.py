@@ -1,6 +1,8 @@
 """One token in few calls, beside the model's own pass over what its 4 and 8 bits stand for, in fp32."""
 
 import dataclasses
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -145,6 +147,31 @@ def test_writing_goes_through_it(models, monkeypatch):
     for i, token in enumerate(said[1:], 1):
         exact = exactly(plain, ids + said[:i])[-1]
         assert exact.max() - exact[token] < 0.1 * exact.norm() / len(exact) ** 0.5
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_logits_are_made_of_what_the_models_own_norm_gives(alone, monkeypatch):
+    """Of 8 bits alone in fp32, else in bf16."""
+    fast, _ = pair(set(), alone=alone)
+    given, logits = [], Transformer.logits
+    monkeypatch.setattr(Transformer, "logits", lambda self, x: given.append(x) or logits(self, x))
+    cache = Cache.empty(fast, 4)
+    one_token_for(fast, cache).after(7, cache)
+    with torch.inference_mode():
+        own = fast(torch.tensor([[7]]))
+    assert given[0].dtype == own.dtype == (torch.float32 if alone else torch.bfloat16)
+    assert alone == bool((given[0].bfloat16() != given[0]).any())
+    assert far(given[0].float(), own[0].float()) < 0.03
+
+
+def test_a_model_that_nobody_has_is_forgotten():
+    fast, _ = pair(MAPS["both"])
+    cache = Cache.empty(fast, 4)
+    one_token_for(fast, cache).after(7, cache)
+    seen = weakref.ref(fast)
+    del fast
+    gc.collect()
+    assert seen() is None
 
 
 def test_it_serves_what_it_is_for():

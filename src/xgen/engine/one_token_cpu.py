@@ -43,7 +43,7 @@ class OneTokenCpu:
     """One token after another through `model`, over any cache of one row in fp32."""
 
     def __init__(self, model: Transformer) -> None:
-        self._model, shape = model, model.shape
+        self._model, shape = weakref.proxy(model), model.shape  # `_made` forgets models that nobody has
         self._layers = [_layer(layer) for layer in model.layers]
         self._norm = model.norm.weight.float()
         n_heads, n_groups, half = shape.n_heads, shape.n_kv_heads, shape.head_dim // 2
@@ -88,14 +88,15 @@ class OneTokenCpu:
             h_1M = self._normed(x_M, layer.ffn_norm)
             gated_1N = silu(layer.gate(h_1M), inplace=True).mul_(layer.up(h_1M))
             x_M += layer.down(gated_1N)[0]
-        hidden_1M = self._normed(x_M, self._norm)
-        return self._model.logits(hidden_1M.to(self._model.dtype))[0]
+        hidden_1M = self._normed(x_M, self._norm, self._model.norm.weight.dtype)
+        logits_1V: Tensor = self._model.logits(hidden_1M)
+        return logits_1V[0]
 
-    def _normed(self, x_M: Tensor, weight_M: Tensor) -> Tensor:
-        """As RMSNorm has it, [M] -> [1, M] in bf16."""
+    def _normed(self, x_M: Tensor, weight_M: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+        """As RMSNorm has it, [M] -> [1, M]."""
         mean_square = torch.dot(x_M, x_M).item() / len(x_M)
         scale = (mean_square + self._model.shape.norm_eps) ** -0.5
-        return torch.addcmul(self._zeros_M, x_M, weight_M, value=scale).bfloat16()[None]
+        return torch.addcmul(self._zeros_M, x_M, weight_M, value=scale).to(dtype)[None]
 
 
 def _layer(layer: Any) -> _Layer:
