@@ -186,7 +186,7 @@ def _machine(as_json: bool) -> None:
         return
     print_text(f"{processor()}, {threads} threads")
     rows = f"up to {choice.int8_rows} at once pass through 8-bit weights" if choice.int8_rows else "no 8 bit"
-    rows += ", 4-bit ones where the file has such" if choice.int4 else ""
+    rows += ", or layers of 4-bit ones" if choice.int4 else ""
     print_text(f"products in {dtype}; tokens: {rows}")
     print_table(["trial", "ms"], [[name, f"{1000 * seconds:.2f}"] for name, seconds in trials.items()])
     for index, gpu in enumerate(found):
