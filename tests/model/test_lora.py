@@ -9,6 +9,7 @@ from xgen.model.lora import (
     Adapter,
     LoraLinear,
     attach,
+    mean,
     merged,
     new_adapter,
 )
@@ -140,3 +141,44 @@ def test_what_has_no_place_is_refused(model: Transformer) -> None:
     assert not any(isinstance(module, LoraLinear) for module in model.modules())
     with pytest.raises(ValueError, match="rank is 0"):
         new_adapter(model, 0, 1.0, seed=0)
+
+
+def other(adapter: Adapter, rank: int, seed: int) -> Adapter:
+    """Another adapter of the same weights, of another rank and scale."""
+    drawn = torch.Generator().manual_seed(seed)
+    weights = {
+        name: (torch.randn(rank, a.shape[1], generator=drawn), torch.randn(len(b), rank, generator=drawn))
+        for name, (a, b) in adapter.weights.items()
+    }
+    return Adapter(rank, 3.0, weights)
+
+
+def change(adapter: Adapter, name: str) -> Tensor:
+    a, b = adapter.weights[name]
+    return merged(torch.zeros(len(b), a.shape[1]), name, adapter)
+
+
+def test_law_the_mean_is_the_nearest_of_its_rank(model: Transformer) -> None:
+    """Eckart and Young (1936): what is lost is the root of the squares of the singular values left out."""
+    adapters = [filled(model), *(other(filled(model), rank, rank) for rank in (3, 5))]
+    averaged = mean(adapters)
+    assert (averaged.rank, averaged.alpha) == (4, 8.0)
+    for name in adapters[0].weights:
+        whole = torch.stack([change(each, name) for each in adapters]).mean(0)
+        lost = torch.linalg.matrix_norm(whole - change(averaged, name))
+        least = torch.linalg.svdvals(whole)[4:].norm()
+        torch.testing.assert_close(lost, least, rtol=1e-3, atol=1e-5)
+        assert averaged.weights[name][0].shape[0] == 4
+
+
+def test_law_the_mean_of_one_thing_is_that_thing(model: Transformer) -> None:
+    adapter = filled(model)
+    for name in adapter.weights:
+        torch.testing.assert_close(change(mean([adapter] * 3), name), change(adapter, name))
+
+
+def test_adapters_of_different_weights_have_no_mean(model: Transformer) -> None:
+    adapter = filled(model)
+    fewer = Adapter(adapter.rank, adapter.alpha, dict(list(adapter.weights.items())[1:]))
+    with pytest.raises(ValueError, match="same weights"):
+        mean([adapter, fewer])

@@ -130,7 +130,7 @@ CARDS: dict[str, Card] = {
                 title=f"{name}, an adapter that makes {base.title} answer from documents",
                 licence="CC-BY-SA-4.0",
                 licence_source="the narrowest of the licences of the questions that it learned from, named "
-                "in recipes/corpus-reader-2.toml",
+                "in recipes/corpus-reader.toml",
             )
             for name, base in (("reader", _QWEN_SMALL), ("reader-1.5b", _QWEN_LARGE))
         ),

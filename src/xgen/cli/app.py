@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from xgen.cli.average import average
 from xgen.cli.bench import bench
 from xgen.cli.cache import cache
 from xgen.cli.chat import chat
@@ -33,7 +34,7 @@ from xgen.show import note
 BAD_INPUT = 2
 VERBS = {
     verb.__name__.removesuffix("_"): verb
-    for verb in (read, chat, tokens, models, pull, import_, export, cache, bench, check, train, plot)
+    for verb in (read, chat, tokens, models, pull, import_, export, cache, bench, check, train, average, plot)
 }
 
 # Some versions of typer hold click within themselves, others import it; this is the class of either.

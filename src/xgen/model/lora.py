@@ -5,7 +5,7 @@ adapter changes nothing. For inference the product is added to W once; in traini
 own, which spares W its gradient.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,6 +102,32 @@ def merged(weight_NK: Tensor, name: str, adapter: Adapter) -> Tensor:
         return weight_NK
     a_RK, b_NR = (t.to(weight_NK.device, torch.float32) for t in adapter.weights[name])
     return torch.addmm(weight_NK.float(), b_NR, a_RK, alpha=adapter.scale)
+
+
+def mean(adapters: Sequence[Adapter]) -> Adapter:
+    """The mean of what adapters of the same weights add, as near as the first one's rank comes to it.
+
+    The weights of models that began at the same ones may be averaged, and read better than most of them
+    (Wortsman et al. 2022). The mean of several changes has the sum of their ranks; its largest singular
+    values are kept, by a decomposition of the small factors alone (QR of each, then an SVD of their product).
+    Tensors are fp32. ValueError if they do not change the same weights.
+    """
+    first = adapters[0]
+    if any(other.weights.keys() != first.weights.keys() for other in adapters):
+        raise ValueError("the adapters do not change the same weights")
+    kept = {}
+    for name in first.weights:
+        pairs = [[t.float() for t in adapter.weights[name]] for adapter in adapters]
+        a_SK = torch.cat([a for a, _ in pairs])
+        shares = [adapter.scale / len(adapters) / first.scale for adapter in adapters]
+        b_NS = torch.cat([share * b for share, (_, b) in zip(shares, pairs, strict=True)], 1)
+        q_KS, r_SS = torch.linalg.qr(a_SK.T)
+        p_NS, t_SS = torch.linalg.qr(b_NS)
+        u, values, v = torch.linalg.svd(t_SS @ r_SS.T)
+        root = values[: first.rank].sqrt()
+        a_RK = root[:, None] * (v[: first.rank] @ q_KS.T)
+        kept[name] = (a_RK, (p_NS @ u[:, : first.rank]) * root)
+    return Adapter(first.rank, first.alpha, kept)
 
 
 def _targets(model: Transformer) -> dict[str, nn.Linear]:
