@@ -90,6 +90,33 @@ def test_copies_of_others_are_made_anew(
     assert len(made) == 2 * n_first
 
 
+def test_a_document_that_was_read_with_other_weights_or_another_form_is_not_taken(
+    four_bits: Path, made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, plain = (
+        load(four_bits, device="cpu").identity,
+        load(four_bits, device="cpu", dtype="bf16").identity,
+    )
+    assert load(four_bits, device="cpu").identity == before
+    monkeypatch.setattr(loading, "INT4_FORM", loading.INT4_FORM + 1)
+    other_form = load(four_bits, device="cpu").identity
+    assert load(four_bits, device="cpu", dtype="bf16").identity == plain
+    eight_bits = machine.Choice(torch.bfloat16, 4, {})
+    monkeypatch.setattr(loading, "choice_for", lambda device: eight_bits)
+    assert len({before, other_form, load(four_bits, device="cpu").identity}) == 3
+
+
+def test_the_first_start_says_what_it_does(
+    four_bits: Path, made: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for _ in range(2):
+        load(four_bits, device="cpu")
+        said.append(capsys.readouterr().err)
+    assert f"4 bits: {len(made)} matrices" in said[0]
+    assert "matrices" not in said[1]
+
+
 def test_an_adapter_makes_them_two_layers(
     four_bits: Path, adapter: Path, made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

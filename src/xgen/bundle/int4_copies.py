@@ -15,8 +15,9 @@ from xgen.errors import XgenError
 from xgen.files import whole_file
 from xgen.formats.stream import write_tensors
 from xgen.model.int4 import packed_weight
+from xgen.show import progress
 
-FORM = 2
+INT4_FORM = 2
 """Of the copies on the disk; those of another form are made anew."""
 
 
@@ -30,14 +31,17 @@ def kept_int4_weights(found: Found, weights: Mapping[str, Tensor]) -> dict[str, 
     digest = hashlib.sha256("\n".join([*places, "int4"]).encode()).hexdigest()
     path = int8_folder() / f"{digest}.safetensors"
     kernel = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
-    of = f"{FORM} {kernel} {weights_identity(found.folder, found.adapter)}"
+    of = f"{INT4_FORM} {kernel} {weights_identity(found.folder, found.adapter)}"
     if (kept := _kept(path, of)) is not None:
         return kept
     made: dict[str, Tensor] = {}
-    for name, weight in weights.items():
-        if weight.ndim == 2 and (pair := packed_weight(found.changed(weight, name))) is not None:
-            short = name.removesuffix(".weight")
-            made[f"{short}.packed"], made[f"{short}.groups"] = pair[0].view(torch.int8), pair[1]
+    matrices = [name for name, weight in weights.items() if weight.ndim == 2]
+    with progress("packing in layers of 4 bits", len(matrices), "matrices") as advance:
+        for name in matrices:
+            if (pair := packed_weight(found.changed(weights[name], name))) is not None:
+                short = name.removesuffix(".weight")
+                made[f"{short}.packed"], made[f"{short}.groups"] = pair[0].view(torch.int8), pair[1]
+            advance(1)
     kinds = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in made.items()}
     said = {"of": of, "model": " + ".join(Path(place).name for place in places)}
     # a disk that is full or not ours costs some seconds at each start

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from xgen.bundle.finding import Found, end_ids, find
-from xgen.bundle.int4_copies import kept_int4_weights
+from xgen.bundle.int4_copies import INT4_FORM, kept_int4_weights
 from xgen.bundle.int8_copies import INT8_FORM, kept_int8_weights, weights_identity
 from xgen.cards import Card, allows, why
 from xgen.engine.cache import Cache, default_dtype
@@ -18,7 +18,7 @@ from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, XgenError
 from xgen.formats.folder import load_weights
 from xgen.model.attention import attend_for
-from xgen.model.int4 import add_int4
+from xgen.model.int4 import WeightInt4, add_int4
 from xgen.model.int8 import FEW_ROWS, add_int8
 from xgen.model.keys_values import even_keys
 from xgen.model.memory import Setting, weight_bytes
@@ -67,7 +67,9 @@ class Bundle:
         """Tells these weights in this type, with such a cache, from all others, without reading them all."""
         weights = weights_identity(self.folder, self.adapter)
         types = f"{self.dtype} {self.cache_dtype} {self.int8_rows} {self.int8_only}"
-        form = INT8_FORM if self.int8_rows or self.int8_only else ""
+        form = str(INT8_FORM) if self.int8_rows or self.int8_only else ""
+        if any(isinstance(module, WeightInt4) for module in self.model.modules()):
+            form += f" {INT4_FORM}"
         kind = f"{types} {form} {self.shape} {weights}"
         return hashlib.sha256(kind.encode()).hexdigest()
 
