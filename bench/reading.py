@@ -226,7 +226,8 @@ def whole_table(options: argparse.Namespace) -> None:
     options.lines = options.lines.split(";") if options.lines else []
     options.share = options.share and options.share / name
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.with_suffix(".answers.jsonl").open("w", encoding="utf-8") as answers:
+    mode = "a" if options.share else "w"  # what a broken run had taken is not asked again
+    with out.with_suffix(".answers.jsonl").open(mode, encoding="utf-8") as answers:
         table.ask(options, reader, answers)
     if not options.share:
         shown([out.with_suffix(".answers.jsonl")], [], out)

@@ -1,12 +1,13 @@
 """The whole table of a reader: every line of it asked, and shown with intervals beside what it aims at.
 
     python bench/table.py ask --model reader --data ../shared/eval --made made --share work --out a.jsonl
-    python bench/table.py show --data ../shared/eval *.jsonl
+    python bench/table.py show *.jsonl
 
 `python bench/reading.py --all` does both in one process. `ask` goes through LINES in their order, a few
 questions at a time, and writes every answer. Processes that name the same folder with --share divide the work
-among them; what one has taken is never asked again, so a run that was broken off goes on. `--made` is the
-folder that made.py wrote. `show` measures the answers, so it needs no model.
+among them; what one has taken is never asked again, so a run that was broken off goes on, less the AT_ONCE
+questions at most that each process had in hand (`n` tells). `--made` is the folder that made.py wrote.
+`show` measures the answers, so it needs no model.
 """
 
 import argparse

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import failures
 import pytest
 import questions as qs
+import reading
 import table
 import table_shown
 
+import xgen
 from xgen.read.answer import Answer
 from xgen.text.document import Document
 
@@ -81,6 +83,27 @@ def test_processes_divide_the_work_and_leave_nothing_out(options: Namespace, tmp
     assert [one for one in mine if one["line"] != "alone"] == [one for one in alone if one["line"] != "alone"]
     assert 0 < len([one for one in mine if one["line"] == "alone"]) < 21
     assert given(options) == []
+
+
+def test_a_second_start_keeps_the_answers_of_the_first(
+    options: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xgen, "load", lambda *_, **__: Knower())
+    words = [
+        "--all",
+        "--data",
+        str(tmp_path),
+        "--model",
+        "m",
+        "--lines",
+        "alone",
+        "--out",
+        str(tmp_path / "a.json"),
+    ]
+    for share, n in (([], 21), ([], 21), (["--share", str(tmp_path / "share")], 42)):
+        for _ in range(2):
+            reading.main([*words, *share])
+            assert len((tmp_path / "a.answers.jsonl").read_text().splitlines()) == n
 
 
 def test_a_set_that_is_too_small_is_said_and_the_rest_goes_on(options: Namespace) -> None:
