@@ -16,6 +16,13 @@ from xgen.errors import TooLong
 COMMAND = "from xgen.__main__ import main; main()"
 
 
+def refused_by_torch() -> RuntimeError:
+    """What torch says where a CPU's memory is too small: here more than can be addressed."""
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(10**14)
+    return refused.value
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -33,6 +40,7 @@ COMMAND = "from xgen.__main__ import main; main()"
             "memory: it is used up; ",
         ),
         (MemoryError(), "memory: it is used up; end what else uses it"),
+        (refused_by_torch(), "memory: it is used up; "),
     ],
 )
 def test_every_fault_is_one_sentence(

@@ -74,11 +74,17 @@ def main() -> NoReturn:
             _drop_output()  # or Python tries it once more while it closes, and ends with a code of its own
         _end(_sentence(error))
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):  # torch's
+        if not _is_for_memory(error):
             raise
         way_out = "end what else uses it, or take --cache int8 or --dtype int8 where the verb has them"
         _end(str(XgenError("memory", "it is used up", way_out)))
     sys.exit(0)
+
+
+def _is_for_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether memory was refused: by Python, by a GPU, or by torch on a CPU, which has no class for it."""
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or of_torch
 
 
 def _drop_output() -> None:
