@@ -23,8 +23,8 @@ def average(
 ) -> None:
     """Write the mean of adapters as one, of the first one's rank.
 
-    Runs of other seeds or mixes that began at the same model read better together than most of them alone,
-    and forget less; the answer costs what one costs. Its licence is no wider than that of any of them.
+    Runs of other seeds or mixes that began at the same model read together as they do alone, and forget
+    less; the answer costs what one costs. Its licence is no wider than that of any of them.
     """
     if len(adapters) < 2:
         raise XgenError("xgen average", "one adapter has no mean", "name two or more")

@@ -107,7 +107,7 @@ def merged(weight_NK: Tensor, name: str, adapter: Adapter) -> Tensor:
 def mean(adapters: Sequence[Adapter]) -> Adapter:
     """The mean of what adapters of the same weights add, as near as the first one's rank comes to it.
 
-    The weights of models that began at the same ones may be averaged, and read better than most of them
+    The weights of models that began at the same ones may be averaged, often to their gain
     (Wortsman et al. 2022). The mean of several changes has the sum of their ranks; its largest singular
     values are kept, by a decomposition of the small factors alone (QR of each, then an SVD of their product).
     Tensors are fp32. ValueError if they do not change the same weights.
