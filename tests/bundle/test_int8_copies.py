@@ -1,4 +1,5 @@
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,18 @@ def test_8_bit_weights_of_others_or_damaged_are_made_anew(
     load(tiny_folder, device="cpu")
     assert len(four_rows) == 2
     assert list((home / "int8").iterdir()) == [kept], "the old ones are overwritten"
+
+
+def test_clearing_takes_old_drafts_too(tiny_folder: Path, four_rows: list[int], home: Path) -> None:
+    load(tiny_folder, device="cpu")
+    (kept,) = (home / "int8").iterdir()
+    old, young = (kept.with_name(f".{kept.name}.{digit * 32}") for digit in "ab")
+    for draft in (old, young):
+        draft.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    n_bytes = kept.stat().st_size + 4
+    assert int8_copies.clear_int8_copies() == n_bytes
+    assert list((home / "int8").iterdir()) == [young], "somebody may be writing it"
 
 
 def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(

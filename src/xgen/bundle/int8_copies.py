@@ -1,6 +1,7 @@
 """The 8-bit copies of weights that loading keeps in the cache folder."""
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ INT8_FORM = 7
 MOST_COMPENSATED = 2_000_000_000
 """Parameters of the largest model whose rounding makes up for itself: of more it takes many minutes, and
 large models lose less."""
+
+DRAFT_S = 3600
+"""A copy that is being made is written to more often than that."""
 
 TEXT_IDS = 128
 """Tokens of each text of which inputs are measured. Many beginnings, since all later tokens look at the first
@@ -73,13 +77,17 @@ def int8_copies() -> list[tuple[str, int]]:
 
 
 def clear_int8_copies() -> int:
-    """Remove the 8-bit copies of weights; how many bytes. What uses them now goes on doing so."""
+    """Remove the 8-bit copies of weights; how many bytes. What uses them now goes on doing so.
+
+    What a process that was killed left of one an hour ago goes too.
+    """
     removed = 0
-    for path in int8_folder().glob("*.safetensors"):
+    for path in int8_folder().glob("*.safetensors*"):  # of a draft's name this is the middle
         with suppress(OSError):  # another process was first, or Windows has it open
-            size = path.stat().st_size
-            path.unlink()
-            removed += size
+            stat = path.stat()
+            if path.suffix == ".safetensors" or time.time() - stat.st_mtime > DRAFT_S:
+                path.unlink()
+                removed += stat.st_size
     return removed
 
 
