@@ -1,6 +1,7 @@
 """What table.py shows: answers measured, with 95% intervals by document, beside what was aimed at."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,17 @@ def measure_of(line: str, set_: str) -> Callable[[Given], Measures] | None:
 
 
 def read(files: Sequence[Path]) -> list[Given]:
-    """All answers, each once: the first of those of a line and question."""
+    """All answers, each once: the first of those of a line and question. Half a line is said and left out."""
     found: dict[tuple[str, ...], Given] = {}
     for file in files:
-        for text in file.read_text("utf-8").splitlines():
-            one = json.loads(text)
+        for number, text in enumerate(file.read_text("utf-8").split("\n"), 1):
+            if not text:
+                continue
+            try:
+                one = json.loads(text)
+            except ValueError:  # of a process that was killed while it wrote
+                print(f"{file}, line {number}: not whole, left out", file=sys.stderr)
+                continue
             key = (one["line"], one["set"], *(str(one.get(k)) for k in ("id", "document", "depth", "note")))
             found.setdefault(key, one)
     return list(found.values())

@@ -106,6 +106,15 @@ def test_a_second_start_keeps_the_answers_of_the_first(
             assert len((tmp_path / "a.answers.jsonl").read_text().splitlines()) == n
 
 
+def test_half_a_line_is_said_and_a_line_separator_ends_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {"line": "alone", "set": "s", "id": "1", "answer": "a\u2028b"}
+    (tmp_path / "a").write_text(json.dumps(whole, ensure_ascii=False) + '\n{"line": "al')
+    assert table_shown.read([tmp_path / "a"]) == [whole]
+    assert "line 2: not whole" in capsys.readouterr().err
+
+
 def test_a_set_that_is_too_small_is_said_and_the_rest_goes_on(options: Namespace) -> None:
     options.lines = ["8K", "alone"]
     found = given(options)
