@@ -70,7 +70,7 @@ def plan(
     size = f"{n_tokens:,} tokens, of which the window of {window:,} holds {max(0, room):,}"
     whole = Passage(0, len(sources.text), n_tokens)
     if how is None:
-        why = f"{size}; all models measured answer better from selected passages than from everything at once"
+        why = f"{size}; selected passages give as good answers as everything at once, or better, and sooner"
         if default == "select":
             return Plan("select", why, None)
         if fits:
