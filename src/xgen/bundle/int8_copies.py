@@ -22,7 +22,7 @@ from xgen.model.shape import Shape
 from xgen.show import progress
 from xgen.text.tokenizer import Tokenizer
 
-INT8_FORM = 7
+INT8_FORM = 8
 """Of the 8-bit copies on the disk; those of another form are made anew."""
 
 MOST_COMPENSATED = 2_000_000_000

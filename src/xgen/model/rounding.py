@@ -3,6 +3,7 @@
 A matrix is rounded column by column, and what a column loses is added to those that are yet to come, as far
 as their inputs go together. Which do is measured on a text that passes through the model layer by layer.
 The form stays what `quantised` makes: int8 with one scale for a row, the row's largest weight over 127.
+A row that errs more by this, on texts kept aside, than rounded to the nearest is rounded to the nearest.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xgen.model.attention import Attend
-from xgen.model.int8 import scale_of
+from xgen.model.int8 import quantised, scale_of
 from xgen.model.shape import Shape
 from xgen.model.transformer import Layer, RMSNorm, rotary
 
@@ -21,6 +22,12 @@ DAMPING = 0.01
 
 BLOCK = 64
 """Columns whose losses reach the ones behind them at once."""
+
+ASIDE = 4
+"""Of so many texts one is kept aside, to see whether making up for losses helps on what it has not seen."""
+
+ROWS = 1 << 14
+"""Rows that are compared at once."""
 
 Rounded = tuple[Tensor, Tensor]
 """int8 [N, K] and scales [N] (bf16)."""
@@ -56,6 +63,22 @@ def compensated(weight_NK: Tensor, products_KK: Tensor) -> Rounded:
     return int8_KN[order_K.argsort()].t().contiguous(), scale_N
 
 
+def better(weight_NK: Tensor, products_KK: Tensor, aside_KK: Tensor) -> Rounded:
+    """Each row as `compensated` for `products_KK` or to the nearest, whichever errs less by `aside_KK`.
+
+    The inputs of `aside_KK` are of other texts: where few directions hold most of the others, a row can
+    move far along all that these do not show, and a model can break of it.
+    """
+    int8_NK, scale_N = compensated(weight_NK, products_KK)
+    rows = zip(*(torch.split(t, ROWS) for t in (weight_NK, int8_NK, scale_N)), strict=True)
+    for weight, int8, scale in rows:  # views, some rows at a time: the vocabulary's are many
+        nearest, _ = quantised(weight)
+        lost = [of * scale.float()[:, None] - weight.float() for of in (int8, nearest)]
+        gained, plain = (((each @ aside_KK) * each).sum(1, keepdim=True) for each in lost)
+        int8.copy_(torch.where(gained < plain, int8, nearest))
+    return int8_NK, scale_N
+
+
 def _factor(products_KK: Tensor) -> Tensor:
     """The upper Cholesky factor of the damped products' inverse; the identity where there is none."""
     damped_KK = products_KK.float().clone()
@@ -87,13 +110,13 @@ def compensated_model(
             layer = Layer(shape)
         names = [name for name, _ in layer.named_parameters()]
         layer.load_state_dict({n: tensor_of(f"layers.{index}.{n}").float() for n in names}, assign=True)
-        products: dict[str, Tensor] = {}
+        products: dict[str, tuple[Tensor, Tensor]] = {}
         for first, *_ in _INPUTS:
             layer.get_submodule(first).register_forward_pre_hook(_measure(products, first))
         x_BTM = layer(x_BTM, rotation, attend, None, 0, None)
         for maps in _INPUTS:
             weights: list[Tensor] = [layer.get_parameter(f"{name}.weight") for name in maps]
-            int8_NK, scale_N = compensated(torch.cat(weights), products.pop(maps[0]))
+            int8_NK, scale_N = better(torch.cat(weights), *products.pop(maps[0]))
             sizes = [len(weight) for weight in weights]
             parts = zip(maps, torch.split(int8_NK, sizes), torch.split(scale_N, sizes), strict=True)
             for name, *rounded in parts:
@@ -101,19 +124,26 @@ def compensated_model(
     norm = RMSNorm(shape.d_model, shape.norm_eps).to(x_BTM.device)
     norm.weight.copy_(tensor_of("norm.weight"))
     head = "embedding.weight" if shape.tied_head else "head.weight"
-    yield head, compensated(tensor_of(head), _products(norm(x_BTM)))
+    yield head, better(tensor_of(head).float(), *_products(norm(x_BTM)))
     if not shape.tied_head:
-        yield "embedding.weight", compensated(table_VM, torch.eye(shape.d_model, device=x_BTM.device))
+        yield "embedding.weight", quantised(table_VM)
 
 
-def _measure(products: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+def _measure(
+    products: dict[str, tuple[Tensor, Tensor]], name: str
+) -> Callable[[nn.Module, tuple[Any, ...]], None]:
     def measure(_: nn.Module, given: tuple[Any, ...]) -> None:
         products[name] = _products(given[0])
 
     return measure
 
 
-def _products(x_BTK: Tensor) -> Tensor:
-    """The mean of x x^T over all tokens, [K, K]."""
-    x_RK = x_BTK.flatten(0, -2)
-    return x_RK.t() @ x_RK / len(x_RK)
+def _products(x_BTK: Tensor) -> tuple[Tensor, Tensor]:
+    """The means of x x^T, [K, K], over the tokens of most texts and over those of texts kept aside.
+
+    Where there are fewer than ASIDE, both are of all.
+    """
+    aside = torch.arange(len(x_BTK), device=x_BTK.device) % ASIDE == ASIDE - 1
+    parts = (x_BTK[~aside], x_BTK[aside]) if aside.any() else (x_BTK, x_BTK)
+    rows = [part.flatten(0, -2) for part in parts]
+    return rows[0].t() @ rows[0] / len(rows[0]), rows[1].t() @ rows[1] / len(rows[1])
