@@ -2,7 +2,9 @@
 
 import dataclasses
 import gc
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,7 @@ from gguf.quants import dequantize, quantize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xgen.engine import one_token_cpu
 from xgen.engine.cache import Cache, empty_buffers
 from xgen.engine.generate import generate, prefill
 from xgen.engine.one_token_cpu import OneTokenCpu, one_token_for
@@ -162,6 +165,23 @@ def test_logits_are_made_of_what_the_models_own_norm_gives(alone, monkeypatch):
     assert given[0].dtype == own.dtype == (torch.float32 if alone else torch.bfloat16)
     assert alone == bool((given[0].bfloat16() != given[0]).any())
     assert far(given[0].float(), own[0].float()) < 0.03
+
+
+def test_conversations_in_threads_are_those_alone(monkeypatch):
+    """Each steps aside where its queries are written and not yet read."""
+    fast, _ = pair(MAPS["both"])
+    attend = one_token_cpu.scaled_dot_product_attention
+    slow = lambda *words: time.sleep(1e-4) or attend(*words)  # noqa: E731
+    monkeypatch.setattr(one_token_cpu, "scaled_dot_product_attention", slow)
+
+    def said(first):
+        cache = Cache.empty(fast, 24)
+        logits = prefill(fast, cache, [first, first + 1])
+        return [*generate(fast, cache, logits, greedy(), frozenset(), 20)]
+
+    alone = [said(first) for first in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        assert [*pool.map(said, range(6))] == alone
 
 
 def test_a_model_that_nobody_has_is_forgotten():

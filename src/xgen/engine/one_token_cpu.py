@@ -12,6 +12,7 @@ queries and keys, N outputs of a product, K its inputs, V vocabulary.
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ class OneTokenCpu:
 
     def __init__(self, model: Transformer) -> None:
         self._model, shape = weakref.proxy(model), model.shape  # `_made` forgets models that nobody has
+        self._lock = Lock()
         self._layers = [_layer(layer) for layer in model.layers]
         self._norm = model.norm.weight.float()
         n_heads, n_groups, half = shape.n_heads, shape.n_kv_heads, shape.head_dim // 2
@@ -62,7 +64,14 @@ class OneTokenCpu:
 
     @torch.inference_mode()
     def after(self, token: int, cache: Cache) -> Tensor:
-        """Read `token` behind what the cache holds; logits [V] (fp32) of what follows. Its length stays."""
+        """Read `token` behind what the cache holds; logits [V] (fp32) of what follows. Its length stays.
+
+        Threads that share a model wait for each other, since they share the memory between the products.
+        """
+        with self._lock:
+            return self._after(token, cache)
+
+    def _after(self, token: int, cache: Cache) -> Tensor:
         position, end = cache.length, cache.length + 1
         angles = self._frequencies * position
         cos_D, sin = angles.cos().repeat(2), angles.sin()
