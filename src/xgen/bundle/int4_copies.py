@@ -1,16 +1,14 @@
 """The copies of weights in layers of 4 bits (model/int4.py), in the cache folder beside the 8-bit ones."""
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from xgen.bundle.finding import Found
-from xgen.bundle.int8_copies import int8_folder, weights_identity
+from xgen.bundle.int8_copies import kept_copy, place_of_copy, weights_identity
 from xgen.errors import XgenError
 from xgen.files import whole_file
 from xgen.formats.stream import write_tensors
@@ -27,9 +25,7 @@ def kept_int4_weights(found: Found, weights: Mapping[str, Tensor]) -> dict[str, 
     They are made of the file's `weights` (by our parameter names), changed by the adapter, and kept there at
     first. The order of their bytes is that of this torch on this CPU, so another one makes them anew.
     """
-    places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
-    digest = hashlib.sha256("\n".join([*places, "int4"]).encode()).hexdigest()
-    path = int8_folder() / f"{digest}.safetensors"
+    path, model = place_of_copy(found, "-4")
     kernel = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
     of = f"{INT4_FORM} {kernel} {weights_identity(found.folder, found.adapter)}"
     if (kept := _kept(path, of)) is not None:
@@ -43,7 +39,7 @@ def kept_int4_weights(found: Found, weights: Mapping[str, Tensor]) -> dict[str, 
                 made[f"{short}.packed"], made[f"{short}.groups"] = pair[0].view(torch.int8), pair[1]
             advance(1)
     kinds = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in made.items()}
-    said = {"of": of, "model": " + ".join(Path(place).name for place in places)}
+    said = {"of": of, "model": model}
     # a disk that is full or not ours costs some seconds at each start
     with suppress(OSError, XgenError):
         with whole_file(path) as draft:
@@ -62,7 +58,5 @@ def _as_packed(tensor: Tensor) -> Tensor:
 
 
 def _kept(path: Path, of: str) -> dict[str, Tensor] | None:
-    with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
-        if (file.metadata() or {}).get("of") == of:
-            return {name: _as_packed(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    return None
+    kept = kept_copy(path, of)
+    return None if kept is None else {name: _as_packed(tensor) for name, tensor in kept.items()}

@@ -100,6 +100,13 @@ def can_be_compensated(shape: Shape) -> bool:
     return shape.n_parameters <= MOST_COMPENSATED and not shape.qkv_bias
 
 
+def place_of_copy(found: Found, kind: str) -> tuple[Path, str]:
+    """Where the copy of a model's weights is, one file a kind, folder and adapter, and what it is called."""
+    places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
+    digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
+    return int8_folder() / f"{digest}{kind}.safetensors", " + ".join(Path(place).name for place in places)
+
+
 def kept_int8_weights(
     found: Found, weights: Mapping[str, Tensor], device: torch.device, alone: bool = False
 ) -> dict[str, Tensor]:
@@ -112,12 +119,10 @@ def kept_int8_weights(
     and written one by one: what is in memory meanwhile is one of them. One file a model folder and
     adapter, so that those of weights that have changed are overwritten.
     """
-    places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
-    digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
     careful = alone and can_be_compensated(found.shape)
-    path = int8_folder() / f"{digest}{'-alone' if careful else ''}.safetensors"
+    path, model = place_of_copy(found, "-alone" if careful else "")
     of = f"{INT8_FORM} {weights_identity(found.folder, found.adapter)}"
-    if (kept := _kept(path, of)) is not None:
+    if (kept := kept_copy(path, of)) is not None:
         return kept
     matrices = [name for name, tensor in weights.items() if tensor.ndim == 2]
 
@@ -133,12 +138,12 @@ def kept_int8_weights(
                 yield f"{short}.scale", scale_N
                 advance(1)
 
-    said = {"of": of, "model": " + ".join(Path(place).name for place in places)}
+    said = {"of": of, "model": model}
     # a disk that is full or not ours costs some seconds at each start, and memory for all of them
     with suppress(OSError, XgenError):
         with whole_file(path) as draft:
             write_tensors(draft, _kinds(weights, matrices), made(), said)
-        if (kept := _kept(path, of)) is not None:
+        if (kept := kept_copy(path, of)) is not None:
             return kept
     return dict(made())
 
@@ -155,7 +160,8 @@ def _compensated(
     return compensated_model(found.shape, attend_for(device), exact, ids_BT.to(device))
 
 
-def _kept(path: Path, of: str) -> dict[str, Tensor] | None:
+def kept_copy(path: Path, of: str) -> dict[str, Tensor] | None:
+    """The tensors of a copy, mapped; None if it is not there, damaged, or not made as `of` says."""
     with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
         if (file.metadata() or {}).get("of") == of:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
