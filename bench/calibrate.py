@@ -79,11 +79,9 @@ def collect(options: argparse.Namespace) -> None:
                 for case in cases_of(found, row, options.limit, count)[options.part or slice(None)]:
                     asker = reader.prepare([Document("dev", case.text)], options.read).asker
                     asker.n_beams = options.beams or asker.n_beams
-                    n_at_once = 8 if options.read == "select" else 1
-                    for begin in range(0, len(case.asked), n_at_once):
-                        for line in _candidates(
-                            asker, case.asked[begin : begin + n_at_once], found.lang, row
-                        ):
+                    for begin in range(0, len(case.asked), asker.n_at_once):
+                        some = case.asked[begin : begin + asker.n_at_once]
+                        for line in _candidates(asker, some, found.lang, row):
                             line.update(model=reader.bundle.card.name, way=options.read, lang=found.lang)
                             line.update(beams=asker.n_beams)
                             out.write(json.dumps(line, ensure_ascii=False) + "\n")

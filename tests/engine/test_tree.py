@@ -82,6 +82,24 @@ def test_law_rows_side_by_side_equal_each_alone(model, texts):
         assert totals[b] == pytest.approx(expected, abs=2e-3)
 
 
+@given(texts=TEXTS, dtype=st.sampled_from([torch.float32, torch.int8]))
+@settings(max_examples=15, deadline=None)
+def test_law_rows_behind_a_cache_equal_each_read_whole(model, texts, dtype):
+    cache = Cache.empty(model, 64, dtype)
+    prefill(model, cache, PREFIX)
+    rows, logits, logprobs = read_rows(model, texts, [len(t) for t in texts], 8, dtype, cache)
+    assert (list(rows.lengths), cache.length) == ([len(PREFIX) + len(t) for t in texts], len(PREFIX))
+    near = NEAR if dtype == torch.float32 else {"atol": 0.05, "rtol": 0.05}  # a number may round otherwise
+    totals = score(model, rows, logits, [[7, 8, 9]])
+    for b, text in enumerate(texts):
+        cache.cut(len(PREFIX))
+        logits_V, logprobs_T = prefill_scored(model, cache, text)
+        torch.testing.assert_close(logits[b], logits_V, **near)
+        torch.testing.assert_close(logprobs[b], logprobs_T, **near)
+        alone = score(model, Rows.of(cache), logits_V[None], [[7, 8, 9]])
+        assert totals[b] == pytest.approx(alone[0], abs=2e-3 if dtype == torch.float32 else 0.1)
+
+
 def test_the_rows_of_a_cache_are_its_own(model):
     cache = Cache.empty(model, 64)
     logits = prefill(model, cache, PREFIX)

@@ -139,9 +139,10 @@ def test_answers_come_in_the_order_asked_each_as_if_alone(reader: Reader, how: A
         assert answer == reader.ask(documents, question, quote=quote, how=how, max_answer_tokens=8)
 
 
-def test_questions_side_by_side_equal_each_alone(reader: Reader) -> None:
+@pytest.mark.parametrize("how", ["select", "whole"])
+def test_questions_side_by_side_equal_each_alone(reader: Reader, how: Any) -> None:
     """As a GPU takes them."""
-    asker = reader.prepare([SURVEY, LETTER], "select").asker
+    asker = reader.prepare([SURVEY, LETTER], how).asker
     questions = [*QUESTIONS, QUESTIONS[0]]
     together = asker.evidence(questions)
     for question, evidence in zip(questions, together, strict=True):

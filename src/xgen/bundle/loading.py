@@ -21,7 +21,7 @@ from xgen.model.attention import attend_for
 from xgen.model.int4 import WeightInt4, add_int4
 from xgen.model.int8 import FEW_ROWS, add_int8
 from xgen.model.keys_values import even_keys
-from xgen.model.memory import Setting, weight_bytes
+from xgen.model.memory import Setting, token_bytes, weight_bytes
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -84,9 +84,19 @@ class Bundle:
         require_cache(self.shape, self.setting, capacity, self.device)
         return Cache.empty(self.model, capacity, self.cache_dtype)
 
+    def cache_bytes(self, n_tokens: int) -> int:
+        """What the keys and values of `n_tokens` take."""
+        return n_tokens * token_bytes(self.shape, self.setting.cache)
+
     @property
     def longest_draft(self) -> int:
-        """How many ids may be guessed at once: a pass that checks them must go through the same weights."""
+        """How many ids may be guessed at once: a pass that checks them must go through the same weights.
+
+        None by a small model on a GPU: launched one by one, such a pass takes longer than as many tokens do
+        by a graph (engine/graphs.py).
+        """
+        if self.device.type == "cuda" and weight_bytes(self.shape, self.setting) < LARGE:
+            return 0
         return min(self.int8_rows - 1, LONGEST_DRAFT) if self.int8_rows else LONGEST_DRAFT
 
 

@@ -30,19 +30,25 @@ def read_rows(
     n_scored: Sequence[int],
     spare: int,
     dtype: torch.dtype | None = None,
+    behind: Cache | None = None,
 ) -> tuple[Rows, Tensor, list[Tensor]]:
     """Read several texts side by side in one pass, with `spare` slots behind them.
 
-    Their keys and values are kept in `dtype` (cache.py). Returns the rows, the logits [rows, V] behind each
-    text, and for each the log-probabilities (fp32, on the CPU) of its last `n_scored[b]` ids but the first
-    of these.
+    Their keys and values are kept in `dtype` (cache.py). With `behind`, which is kept in it too, each is read
+    behind what that cache holds, of which every row has a copy. Returns the rows, the logits [rows, V] behind
+    each text, and for each the log-probabilities (fp32, on the CPU) of its last `n_scored[b]` ids but the
+    first of these.
     """
-    device = model.device
+    device, start = model.device, 0 if behind is None else behind.length
     lengths = [len(text) for text in texts]
     width = max(lengths)
     padded = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)
-    rows = Rows(empty_buffers(model, len(texts), width + spare, dtype), lengths, width)
-    hidden_BTM = model(padded, cache=rows.buffers)
+    buffers = empty_buffers(model, len(texts), start + width + spare, dtype)
+    for of_rows, of_one in zip(buffers, [] if behind is None else behind.buffers, strict=behind is not None):
+        for many, one in zip(of_rows, of_one, strict=True):
+            many[:, :, :start] = one[:, :, :start]
+    rows = Rows(buffers, [start + length for length in lengths], start + width)
+    hidden_BTM = model(padded, cache=rows.buffers, start=start)
     last = torch.tensor(lengths, device=device) - 1
     logits_BV = model.logits(hidden_BTM[torch.arange(len(texts), device=device), last])
     logprobs = [

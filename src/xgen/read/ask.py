@@ -9,7 +9,6 @@ something else than the span, the answer comes with the span beside it.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from xgen import shelf
 from xgen.bundle import Bundle
 from xgen.engine import kept
 from xgen.engine.cache import Cache, Rows
+from xgen.engine.constrain import Substring
 from xgen.engine.generate import prefill
 from xgen.engine.score import prefill_scored, read_rows, score
 from xgen.errors import NoRoom
@@ -42,6 +42,9 @@ NEAR_CHARACTERS = 60
 MAX_QUESTION_TOKENS = 512
 LONGEST_SPAN_TOKENS = 24
 QUESTIONS_ON_GPU = 8
+COPIES_BYTES = 1 << 30
+"""Keys and values of a document that the questions asked of it at once may have to themselves, on a GPU."""
+
 KEPT_FROM_TOKENS = 512
 BEAM_SLOTS = MOST_BEAMS * LONGEST_SPAN_TOKENS
 SPARE_TOKENS = MAX_QUESTION_TOKENS + BEAM_SLOTS + 256
@@ -83,10 +86,12 @@ class Asker:
         sources: Sources,
         ranking: Ranking,
         whole: Passage | None,
+        quoter: Quoter,
         advance: Callable[[int], None] = lambda n: None,
         keep: bool = False,
     ) -> None:
         self.bundle = bundle
+        self.quoter = quoter
         self.sources = sources
         self.ranking = ranking
         self.whole = whole
@@ -98,11 +103,17 @@ class Asker:
         self._cache: Cache | None = None
         self._cached_text: str | None = None
         self._document_ids: list[int] = []
+        self._rules: dict[Passage, Substring] = {}
 
-    @cached_property
-    def quoter(self) -> Quoter:
-        """What writes spans with this model."""
-        return Quoter(self.bundle)
+    @property
+    def n_at_once(self) -> int:
+        """How many questions `evidence` takes at once: several on a GPU, one on a CPU."""
+        if self.bundle.device.type != "cuda":
+            return 1
+        if self.whole is None:
+            return QUESTIONS_ON_GPU
+        copy_bytes = self.bundle.cache_bytes(self.whole.n_tokens + SPARE_TOKENS)
+        return max(1, min(QUESTIONS_ON_GPU, COPIES_BYTES // copy_bytes))
 
     def ask(self, questions: Sequence[str], quote: bool, max_answer_tokens: int) -> Iterator[Answer]:
         """Answer questions in their order, each as soon as it is known.
@@ -110,9 +121,8 @@ class Asker:
         A GPU takes several at once, a CPU each by itself. `max_answer_tokens` bounds a free answer; a
         quotation has at most LONGEST_SPAN_TOKENS, and fewer where a shorter one was found.
         """
-        n_at_once = QUESTIONS_ON_GPU if self.bundle.device.type == "cuda" and self.whole is None else 1
-        for begin in range(0, len(questions), n_at_once):
-            some = questions[begin : begin + n_at_once]
+        for begin in range(0, len(questions), self.n_at_once):
+            some = questions[begin : begin + self.n_at_once]
             for question, evidence in zip(some, self.evidence(some), strict=True):
                 yield self._answer(question, evidence, quote, max_answer_tokens)
 
@@ -121,8 +131,7 @@ class Asker:
         passages = [self.passages(question) for question in questions]
         readings = [Reading(q, p) for q, some in zip(questions, passages, strict=True) for p in some]
         rows, logits_BV, asked = self._prompts(readings)
-        texts = [self.sources.text[r.passage.start : r.passage.end] for r in readings]
-        rules = [self.quoter.rule(text) for text in texts]
+        rules = [self._rule(r.passage) for r in readings]
         found = self.quoter.candidates(rows, logits_BV, rules, self.n_beams, LONGEST_SPAN_TOKENS)
         absent_ids = self.bundle.tokenizer.encode(ABSENT + QUOTE.closing)
         absent = score(self.bundle.model, rows, logits_BV, [absent_ids])
@@ -131,6 +140,12 @@ class Asker:
             for b, reading in enumerate(readings)
         )
         return [[each for _ in some for each in next(weighed)] for some in passages]
+
+    def _rule(self, passage: Passage) -> Substring:
+        """The rule "a substring of the passage", made once."""
+        if passage not in self._rules:
+            self._rules[passage] = self.quoter.rule(self.sources.text[passage.start : passage.end])
+        return self._rules[passage]
 
     def read_whole(self) -> bool:
         """Read the stretch that is read whole, if there is one, before the first question needs it.
@@ -183,8 +198,13 @@ class Asker:
             )
         else:
             cache = self._read(self.sources.text[self.whole.start : self.whole.end])
-            logits_V, logprobs_T = prefill_scored(model, cache, tails[0])
-            rows, logits_BV, logprobs = Rows.of(cache), logits_V[None], [logprobs_T]
+            if len(tails) > 1:
+                rows, logits_BV, logprobs = read_rows(
+                    model, tails, [len(t) for t in tails], BEAM_SLOTS, self.bundle.cache_dtype, cache
+                )
+            else:  # in place: no copy of what was read
+                logits_V, logprobs_T = prefill_scored(model, cache, tails[0])
+                rows, logits_BV, logprobs = Rows.of(cache), logits_V[None], [logprobs_T]
         lengths = [question_length(self.bundle, r.question) for r in readings]
         return (
             rows,

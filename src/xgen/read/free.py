@@ -42,7 +42,7 @@ def write(bundle: Bundle, cache: Cache, document: Sequence[int], question: str, 
     """
     ids = question_ids(bundle, FREE, question)
     logits = prefill(bundle.model, cache, ids)
-    lookup = Lookup([*document, *ids], bundle.longest_draft)
+    lookup = Lookup([*document, *ids], bundle.longest_draft) if bundle.longest_draft else None
     n_prompt = cache.length
     room = min(max_tokens, cache.capacity - cache.length - 1)
     stream, said, n_tokens, cut = bundle.tokenizer.stream(), list[str](), 0, False

@@ -13,6 +13,7 @@ from xgen.read.answer import MAX_ANSWER_TOKENS, Answer, DocumentReport, Reading,
 from xgen.read.ask import MAX_QUESTION_TOKENS, SPARE_TOKENS, Asker, beside_document
 from xgen.read.chat import Chat
 from xgen.read.prompt import question_length
+from xgen.read.quote import Quoter
 from xgen.read.select import Passage, rank_passages
 from xgen.read.sources import Sources
 from xgen.read.summarize import summarize as summary_of
@@ -37,6 +38,7 @@ class Reader:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
+        self._quoter = Quoter(bundle)  # one for all that is read: a vocabulary takes half a second
 
     def ask(
         self,
@@ -148,7 +150,7 @@ class Reader:
         reserve = max(BESIDE_TOKENS, beside_document(self.bundle, questions, max_answer_tokens))
         default: How = "whole" if self.bundle.card.default_read == "whole" else "select"
         decided = plan(sources, offsets, how, default, limit, reserve, self.bundle.shape.max_seq_len)
-        asker = Asker(self.bundle, sources, rank_passages(sources, offsets), decided.whole)
+        asker = Asker(self.bundle, sources, rank_passages(sources, offsets), decided.whole, self._quoter)
         return Prepared(decided, asker, offsets)
 
     def _require_short(self, question: str) -> None:
