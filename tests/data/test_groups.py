@@ -20,6 +20,7 @@ from xgen.data.questions import KINDS
 from xgen.formats.folder import CHATML
 from xgen.read import prompt
 from xgen.text.chat import ChatTemplate
+from xgen.text.rows import Entry, row_reply
 from xgen.text.tokenizer import Tokenizer
 from xgen.text.xgen_tokens import END_OF_TEXT, XGEN_TEMPLATE
 
@@ -27,6 +28,10 @@ WORDS = reading_words()
 OPTIONS = GroupOptions(tokens=3000, contexts=(500, 1500), absent_share=0.0)
 BIRDS = ["heron", "stork", "tern", "snipe", "plover", "grebe", "curlew", "teal"]
 
+ROWS = str(
+    row_reply([Entry(bird, "sat at the pond and ate fish, as it was seen", bird != "tern") for bird in BIRDS])
+)
+"""A long reply of many lines."""
 
 TEMPLATE = ChatTemplate(CHATML)
 
@@ -295,6 +300,7 @@ def test_each_kind_is_put_in_its_words(byte_tokenizer: Tokenizer) -> None:
         asked("choice", "Where?", "pond", choices=["lake", "pond"]),
         asked("summary", "", "Birds eat. " * 60, "shorter"),
         asked("summary", "What of fish?", "Eaten."),
+        asked("free", "Which ate fish?", ROWS),
     ]
     (record,), lost = groups([line(3, questions=questions)], byte_tokenizer)
     assert not lost
@@ -305,9 +311,10 @@ def test_each_kind_is_put_in_its_words(byte_tokenizer: Tokenizer) -> None:
         (f"Where?\n- lake\n- pond\n{short}", "pond"),
         (f"Summarize the document.\n{long}", "Birds eat. " * 60),
         (f"What of fish?\n{short}", "Eaten."),
+        (f"Which ate fish?\n{short}", ROWS),
     ]
     _, lost = groups([line(3, questions=questions)], byte_tokenizer, replace(OPTIONS, kinds=("choice",)))
-    assert Counter(each.reason for each in lost) == {"kind_left_out": 3}
+    assert Counter(each.reason for each in lost) == {"kind_left_out": 4}
 
 
 def test_the_same_input_gives_the_same_groups(byte_tokenizer: Tokenizer) -> None:

@@ -20,10 +20,11 @@ from xgen.data.chats import TuningRecord, end_of_reply, rejected
 from xgen.data.document import Document, Rejected
 from xgen.data.questions import KINDS, Passage, Question, cut_passage, read_passage
 from xgen.text.chat import ChatTemplate, Message, Piece
+from xgen.text.rows import begins_rows
 from xgen.text.tokenizer import Tokenizer
 
 LONG_REPLY = 300
-"""Characters from which a reply is no "one or two short sentences"."""
+"""Characters from which a reply is no "one or two short sentences", unless it goes through rows."""
 
 AT_LENGTH = "Answer in several sentences."
 
@@ -164,7 +165,8 @@ class Prompts:
         """How a question that has an answer is put; `freely` says whether a span is asked for as such."""
         if question.kind == "extractive":
             return self.words.free if freely else self.words.quote
-        is_long = len(question.answer or "") > LONG_REPLY
+        answer = question.answer or ""
+        is_long = len(answer) > LONG_REPLY and not begins_rows(answer)
         return Wording(AT_LENGTH) if is_long else self.words.free
 
 

@@ -113,6 +113,30 @@ def labelled(text: str, table: Table) -> Rows:
     return [every[i + 1 : i + n : 2] for i in range(0, len(every), n)]
 
 
+def sheets(opening: str, parting: str) -> Callable[[str, Table], Rows]:
+    """Sheets that begin with a marked name; every label is followed by `parting` and its value."""
+
+    def read(text: str, table: Table) -> Rows:
+        rows = []
+        for part in re.split(rf"^{re.escape(opening)}" if opening else r"\n\n", text, flags=re.MULTILINE):
+            if not part.strip():
+                continue
+            name, *rest = [line.strip("|* \n-") for line in part.split("\n") if set(line) - set("|- ")]
+            found = dict(line.split(parting, 1) for line in rest)
+            rows.append([name.removeprefix("name: "), *(found[head].strip() for head in table.head[1:])])
+        return rows
+
+    return read
+
+
+def sentences(text: str, table: Table) -> Rows:
+    rows = []
+    for line in text.split("\n"):
+        name, *rest = line.removesuffix(".").split(". ")
+        rows.append([name, *(part.split(": ", 1)[1] for part in rest)])
+    return rows
+
+
 READERS: dict[str, Callable[[str, Table], Rows]] = {
     "pipes": parted(" | "),
     "bare pipes": parted(" | "),
@@ -132,6 +156,14 @@ READERS: dict[str, Callable[[str, Table], Rows]] = {
     "cells": cells,
     "close cells": cells,
     "labelled cells": labelled,
+    "quoted": separated(","),
+    "dots": parted(" \u00b7 "),
+    "cards": sheets("## ", " | "),
+    "headings": sheets("### ", ":** "),
+    "starred": sheets("**", ": "),
+    "mappings": sheets("- name: ", ": "),
+    "facts": sheets("", " | "),
+    "sentences": sentences,
 }
 
 words = st.from_regex(r"[A-Z][a-z]{2,6}[0-9]{0,3}", fullmatch=True)

@@ -5,13 +5,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xgen.data.made import facts, licences, lists, named, papers, siblings, spans
+from xgen.data.made import facts, families, licences, lists, named, papers, siblings, spans, tables
 from xgen.data.made.page import Page
 from xgen.data.made.texts import Filler, Text
 from xgen.data.made.words import ASKING, LANGUAGES
 from xgen.files import write_whole
 
-KINDS = ("facts", "foreign", "licences", "lists", "named", "papers", "siblings", "spans")
+KINDS = (
+    "facts",
+    "families",
+    "foreign",
+    "licences",
+    "lists",
+    "named",
+    "papers",
+    "siblings",
+    "spans",
+    "tables",
+)
 """`foreign` are facts told in one language and asked about in another, `papers` those of two documents."""
 
 
@@ -34,7 +45,12 @@ def languages_of(kind: str) -> tuple[str, ...]:
         return LANGUAGES
     if kind == "named":
         return named.languages()
-    return {"licences": licences.ASKED_IN, "siblings": ()}.get(kind, ASKING)
+    return {
+        "licences": licences.ASKED_IN,
+        "tables": tables.ASKED_IN,
+        "families": ("en",),
+        "siblings": (),
+    }.get(kind, ASKING)
 
 
 def pages_of(
@@ -46,6 +62,8 @@ def pages_of(
     match kind:
         case "facts":
             yield from facts.pages(language, language, filler, n_pages, seed)
+        case "families":
+            yield from families.pages(filler, n_pages, seed)
         case "foreign":
             others = [other for other in LANGUAGES if other != language]
             asking = ["en"] * len(others) if language != "en" else others
@@ -65,6 +83,8 @@ def pages_of(
             yield from siblings.pages(language, texts, n_pages, seed)
         case "spans":
             yield from spans.pages(language, texts, n_pages, seed)
+        case "tables":
+            yield from tables.pages(language, filler, n_pages, seed)
         case _:
             raise ValueError(f"there are no questions of the kind {kind}")
 

@@ -125,6 +125,25 @@ def _sections(table: Table, draw: random.Random) -> Block:
     return writer.block()
 
 
+def _sheets(opening: str, below: str, label: str, closing: str) -> Layout:
+    """A sheet a row: its name, what stands below that, then a label and its value a line or a sentence."""
+
+    def layout(table: Table, draw: random.Random) -> Block:
+        writer = _Writer()
+        for r, row in enumerate(table.rows):
+            writer.say(opening)
+            writer.say(row[0], (r, 0))
+            writer.say(below)
+            for c, cell in enumerate(row[1:], 1):
+                writer.say(label.format(name=table.head[c]))
+                writer.say(cell, (r, c))
+                writer.say(closing)
+            writer.say("\n")
+        return writer.block()
+
+    return layout
+
+
 def _objects(table: Table, draw: random.Random) -> Block:
     """An object of JSON a line."""
     writer = _Writer()
@@ -203,5 +222,13 @@ LAYOUTS: dict[str, Layout] = {
     "cells": _cells("\n", labelled=False),
     "close cells": _cells("", labelled=False),
     "labelled cells": _cells("\n", labelled=True),
+    "quoted": _between('","', '"', '"'),
+    "dots": _between(" \u00b7 "),
+    "cards": _sheets("## ", "\n\n| | |\n|---|---|\n", "| {name} | ", " |\n"),
+    "headings": _sheets("### ", "\n\n", "- **{name}:** ", "\n"),
+    "starred": _sheets("**", "**\n", "* {name}: ", "\n"),
+    "mappings": _sheets("- name: ", "\n", "  {name}: ", "\n"),
+    "facts": _sheets("", "\n", "{name} | ", "\n"),
+    "sentences": _sheets("", ".", " {name}: ", "."),
 }
 """Those that made training questions are asked about; the made tests have others (bench/made.py)."""

@@ -1,0 +1,83 @@
+"""Replies that go through the entries of a list or table, a line each, before they answer.
+
+    - Jasper-6B: MIT → yes
+    - Nimbus-2B: evaluation only → no
+    Jasper-6B
+
+A line has the entry's name, what decides as it stands in the document, and whether the entry is one of those
+asked for. The last line is the answer: their names, their number, or a word that says "none". The marks are
+the same in every language, so that the form can be told from ordinary words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_START, _NAMED, _JUDGED = "- ", ": ", " → "
+_VERDICTS = {"yes": True, "no": False}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of such a reply: a name, the deciding value, and whether the entry is one of those asked for."""
+
+    name: str
+    value: str
+    holds: bool
+
+    def __str__(self) -> str:
+        return f"{_START}{self.name}{_NAMED}{self.value}{_JUDGED}{'yes' if self.holds else 'no'}"
+
+
+@dataclass(frozen=True)
+class RowReply:
+    """A whole reply; `answer` is its last line, "" where the reply ends before it."""
+
+    entries: tuple[Entry, ...]
+    answer: str
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.entries), self.answer])
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The names of the entries that are asked for, in their order."""
+        return tuple(entry.name for entry in self.entries if entry.holds)
+
+
+def row_reply(entries: Sequence[Entry], none: str = "none", counted: bool = False) -> RowReply:
+    """The reply of these entries: it ends with the names of those asked for, or with their number."""
+    chosen = [entry.name for entry in entries if entry.holds]
+    return RowReply(tuple(entries), str(len(chosen)) if counted else ", ".join(chosen) or none)
+
+
+def begins_rows(text: str) -> bool:
+    """Whether the first line of a text, or all there is of it, is an entry."""
+    return _entry(text.lstrip().partition("\n")[0]) is not None
+
+
+def parse_rows(text: str) -> RowReply | None:
+    """The reply that a text is, None where its first line is no entry.
+
+    Lines behind the first that is no entry are no part of the form: they are joined to the answer. An entry
+    that is cut, the last line of a text without an answer, is left out.
+    """
+    lines = [line.strip() for line in text.strip().split("\n") if line.strip()]
+    entries: list[Entry] = []
+    for line in lines:
+        entry = _entry(line)
+        if entry is None:
+            break
+        entries.append(entry)
+    if not entries:
+        return None
+    rest = lines[len(entries) :]
+    is_cut = bool(rest) and rest[0].startswith(_START)
+    return RowReply(tuple(entries), "" if is_cut else " ".join(rest))
+
+
+def _entry(line: str) -> Entry | None:
+    said, judged, verdict = line.strip().rpartition(_JUDGED)
+    name, named, value = said.removeprefix(_START).partition(_NAMED)
+    if not (said.startswith(_START) and judged and named and name) or verdict not in _VERDICTS:
+        return None
+    return Entry(name, value, _VERDICTS[verdict])
