@@ -14,6 +14,8 @@ from itertools import cycle
 
 from metrics import set_f1
 
+from xgen.text.rows import parse_rows
+
 N_TABLES = 20
 QUESTIONS = (
     "Which of these models may be used commercially?",
@@ -50,9 +52,12 @@ def tables(n_tables: int = N_TABLES) -> list[LicenceTable]:
 def names_in(answer: str, names: Collection[str]) -> set[str]:
     """Those of `names` that occur in `answer`, whatever their case; "Alder-7B" is not in "Alder-7B-inst".
 
-    An answer that names a model only to say that it may not be used is counted as naming it.
+    An answer that names a model only to say that it may not be used is counted as naming it; of a reply that
+    goes through the rows of a table the last line is the answer.
     """
-    return {n for n in names if re.search(rf"(?<![\w-]){re.escape(n)}(?![\w-])", answer, re.IGNORECASE)}
+    reply = parse_rows(answer)
+    said = answer if reply is None else reply.answer
+    return {n for n in names if re.search(rf"(?<![\w-]){re.escape(n)}(?![\w-])", said, re.IGNORECASE)}
 
 
 def measures(table: LicenceTable, answer: str | None) -> dict[str, float]:

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from licence_tables import LAYOUTS, LicenceTable, measures, names_in, tables
 
+from xgen.text.rows import Entry, row_reply
+
 TABLES = tables()
 
 
@@ -72,3 +74,10 @@ def test_naming_all_and_naming_none_are_not_right() -> None:
             "set_f1": pytest.approx(2 * share / (1 + share)),
         }
         assert measures(table, None) == {"set_exact": 0.0, "set_f1": 0.0}
+
+
+def test_of_a_reply_row_by_row_the_last_line_counts() -> None:
+    table = tables(1)[0]
+    rows = row_reply([Entry(name, "x", name in table.free) for name in table.names])
+    assert names_in(str(rows), table.names) == table.free
+    assert measures(table, str(rows))["set_exact"] == 1

@@ -61,6 +61,20 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Row:
+    """An entry that an answer goes through: what decides, and whether it is one of those asked for."""
+
+    name: str
+    value: str
+    holds: bool
+    citation: Citation
+
+    def __str__(self) -> str:
+        said = f"{_one_line(self.name)}: {_one_line(self.value)}"
+        return f"{'yes' if self.holds else 'no ':3} {said} [{self.citation.place}]"
+
+
+@dataclass(frozen=True)
 class Answer:
     """One question's answer; `answer` is None for "not in this document".
 
@@ -69,7 +83,8 @@ class Answer:
     an unmeasured model or language, no answer, or a free one that does not hold the best span. That
     span is then `evidence`. `unsupported` holds the sentences, numbers, dates and names of the answer
     that the document does not bear out; `read` are the passages that were read, empty where all was;
-    `cut` says that a free answer ends at the limit of its tokens.
+    `cut` says that a free answer ends at the limit of its tokens. `rows` are the entries of a table or list
+    that the answer was found from, one by one, where it was asked which of them have a property.
     """
 
     question: str
@@ -83,6 +98,7 @@ class Answer:
     prompt_tokens: int = 0
     answer_tokens: int = 0
     read: tuple[Citation, ...] = ()
+    rows: tuple[Row, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -104,6 +120,7 @@ class Answer:
             "prompt_tokens": self.prompt_tokens,
             "answer_tokens": self.answer_tokens,
             "read": [asdict(passage) for passage in self.read],
+            "rows": [asdict(row) for row in self.rows],
         }
 
     def __str__(self) -> str:
@@ -111,7 +128,7 @@ class Answer:
         details = [] if self.right_share is None else [right_share_sentence(self.right_share)]
         if self.cut:
             details.append(f"cut at {self.answer_tokens} tokens; --max-answer-tokens takes more")
-        details += [str(citation) for citation in self.citations]
+        details += [str(each) for each in self.rows or self.citations]
         details += [f"not borne out by the document: {_one_line(piece)}" for piece in self.unsupported]
         if self.evidence is not None:
             details.append(str(self.evidence))

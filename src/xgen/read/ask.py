@@ -25,11 +25,13 @@ from xgen.read.answer import Answer, Span
 from xgen.read.free import Written, hold, write
 from xgen.read.prompt import ABSENT, FREE, QUOTE, document_ids, question_ids, question_length
 from xgen.read.quote import Candidate, Quoter, locate, sentence_around
+from xgen.read.rows import around, goes_round, gone_through, is_begun, is_ruled_out, joined
 from xgen.read.select import Passage, Ranking
 from xgen.read.sources import BREAK, Sources
 from xgen.read.words import holds, words
 from xgen.show import note
 from xgen.text.languages import language_of
+from xgen.text.rows import RowReply, parse_rows
 
 N_PASSAGES = 3
 """Passages that `select` reads for a question."""
@@ -253,7 +255,21 @@ class Asker:
             prompt_tokens=sum({e.passage: e.n_prompt for e in evidence}.values()),
             read=read,
         )
-        if best is None or not judged.found:
+        found = best is not None and judged.found
+        if not quote:
+            written = self._write(question, passages, max_answer_tokens, found, self.whole is not None)
+            if written.text is not None and is_begun(written.text) and self.whole is None:
+                more = around(self.sources, self.ranking.passages, passages, written.text)
+                self.passages_read.update(more)
+                passages = joined(self.sources, more)
+                written = self._write(question, passages, max_answer_tokens, found, entire=True)
+                read = tuple(self.sources.citation(p.start, p.end) for p in passages)
+            n_prompt = written.n_prompt - (len(self._document_ids) if self.whole is not None else 0)
+            n_prompt += answer.prompt_tokens
+            answer = replace(answer, prompt_tokens=n_prompt, answer_tokens=written.n_tokens, read=read)
+            if (reply := parse_rows(written.text or "")) is not None:
+                return self._answered_by_rows(answer, passages, reply, written.cut)
+        if best is None or not found:
             return answer
         span = self._span(best, judged.right_share)
         if quote:
@@ -262,10 +278,6 @@ class Asker:
                 best, span = shorter, self._span(shorter, its.right_share)
                 answer = replace(answer, score=round(best.score, 4))
             return _answered_by(answer, span, best.candidate.n_tokens)
-        written = self._write(question, passages, max_answer_tokens)
-        n_prompt = written.n_prompt - (len(self._document_ids) if self.whole is not None else 0)
-        n_prompt += answer.prompt_tokens
-        answer = replace(answer, prompt_tokens=n_prompt, answer_tokens=written.n_tokens)
         overruled = not written.declined or (judged.right_share or 0) >= GOOD_SHARE
         if written.text is None or written.text == span.text:
             return _answered_by(answer, span, written.n_tokens) if overruled else answer
@@ -281,6 +293,16 @@ class Asker:
             evidence=None if says_it else span,
             cut=written.cut,
         )
+
+    def _answered_by_rows(
+        self, answer: Answer, passages: Sequence[Passage], reply: RowReply, cut: bool
+    ) -> Answer:
+        """The answer that the entries give; none where no entry stands in what was read."""
+        said, rows, unsupported = gone_through(self.sources, passages, reply)
+        if not rows:
+            return answer
+        citations = tuple(dict.fromkeys(row.citation for row in rows if row.holds))
+        return replace(answer, answer=said, rows=rows, citations=citations, unsupported=unsupported, cut=cut)
 
     def _best(self, evidence: Sequence[Evidence]) -> tuple[Evidence | None, trust.Judgement]:
         """The evidence of the highest score, and what that score means for its document's language."""
@@ -320,10 +342,21 @@ class Asker:
         self._cache.cut(0)
         return self._cache
 
-    def _write(self, question: str, passages: Sequence[Passage], max_answer_tokens: int) -> Written:
+    def _write(
+        self, question: str, passages: Sequence[Passage], max_answer_tokens: int, found: bool, entire: bool
+    ) -> Written:
+        """A free answer, written as far as it is of use.
+
+        One that goes through the entries of a table is not if the passages may hold a part of the table
+        (not `entire`), and to a question that is not `found` no other is.
+        """
+
+        def stop(text: str) -> bool:
+            return (not entire and is_begun(text)) or (not found and is_ruled_out(text)) or goes_round(text)
+
         inside = sorted(passages, key=lambda p: p.start)
         cache = self._read(BREAK.join(self.sources.text[p.start : p.end] for p in inside))
-        return write(self.bundle, cache, self._document_ids, question, max_answer_tokens)
+        return write(self.bundle, cache, self._document_ids, question, max_answer_tokens, stop)
 
 
 def _answered_by(answer: Answer, span: Span, n_tokens: int) -> Answer:

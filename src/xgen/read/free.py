@@ -1,7 +1,7 @@
 """A free answer: written by the model, then held against the text sentence by sentence."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xgen.bundle import Bundle
@@ -11,10 +11,12 @@ from xgen.engine.sample import greedy
 from xgen.engine.speculate import Lookup
 from xgen.read.answer import Citation
 from xgen.read.prompt import ABSENT, FREE, question_ids
+from xgen.read.rows import REPLY_TOKENS
 from xgen.read.select import Passage
 from xgen.read.sources import Sources
 from xgen.read.support import find_quote, strangers, support
 from xgen.read.words import words
+from xgen.text.rows import begins_rows
 from xgen.text.sentences import sentence_spans
 
 _QUOTED = re.compile(r"[\u201c\u00ab\"]([^\u201d\u00bb\"]+)[\u201d\u00bb\"]")
@@ -35,24 +37,37 @@ class Written:
     n_tokens: int
 
 
-def write(bundle: Bundle, cache: Cache, document: Sequence[int], question: str, max_tokens: int) -> Written:
+def write(
+    bundle: Bundle,
+    cache: Cache,
+    document: Sequence[int],
+    question: str,
+    max_tokens: int,
+    stop: Callable[[str], bool] = lambda text: False,
+) -> Written:
     """Answer a question behind the ids `document`, which `cache` holds.
 
-    What is cut ends in a whole character.
+    A reply that goes through entries (read/rows.py) may be REPLY_TOKENS longer. What is cut, at the limit or
+    where `stop` says so of the text so far, ends in a whole character.
     """
     ids = question_ids(bundle, FREE, question)
     logits = prefill(bundle.model, cache, ids)
     lookup = Lookup([*document, *ids], bundle.longest_draft) if bundle.longest_draft else None
     n_prompt = cache.length
-    room = min(max_tokens, cache.capacity - cache.length - 1)
+    most = min(cache.capacity, bundle.shape.max_seq_len) - cache.length - 1
+    room, longest = min(max_tokens, most), min(max_tokens + REPLY_TOKENS, most)
     stream, said, n_tokens, cut = bundle.tokenizer.stream(), list[str](), 0, False
     choose = greedy(bundle.hidden_ids)
     # one more than there is room for tells an answer that is cut from one that just fits
-    for token in generate(bundle.model, cache, logits, choose, bundle.end_ids, room + 1, lookup):
+    for token in generate(bundle.model, cache, logits, choose, bundle.end_ids, longest + 1, lookup):
+        if n_tokens == room and begins_rows("".join(said)):
+            room = longest
         if cut := n_tokens == room:
             break
         said.append(stream(token))
         n_tokens += 1
+        if cut := stop("".join(said)):
+            break
     text = ("".join(said) + ("" if cut else stream.rest())).strip()
     declined = words(text) == words(ABSENT)
     is_answer = bool(text) and not declined and not (cut and loops(text))

@@ -1,0 +1,165 @@
+"""Replies that go through a table: what the model writes is handed in, what becomes of it is looked at."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xgen.read import trust
+from xgen.read.reader import Reader
+from xgen.read.rows import around, goes_round, gone_through, is_begun, is_ruled_out, joined
+from xgen.read.select import Passage
+from xgen.read.sources import Sources
+from xgen.text.document import Document
+from xgen.text.rows import Entry, RowReply, row_reply
+
+TABLE = Document(
+    "models.md",
+    "Models and their terms.\n\n| Model | Code | Weights |\n|---|---|---|\n| Tern-2B | MIT | "
+    "research only |\n| Tern-2B-it | MIT | Apache-2.0 |\n| Wren-9B | MIT | CC-BY-NC-4.0 |\n\n"
+    "The weights' terms decide.\n",
+)
+ENTRIES = [
+    Entry("Tern-2B", "research only", False),
+    Entry("Tern-2B-it", "Apache-2.0", True),
+    Entry("Wren-9B", "CC-BY-NC-4.0", False),
+]
+QUESTION = "Which of the models may be used commercially?"
+Says = Callable[[str], None]
+
+
+@pytest.mark.parametrize("how", ["select", "whole"])
+@pytest.mark.parametrize("found", [True, False])
+def test_the_answer_is_what_the_rows_say_and_each_row_has_its_place(
+    reader: Reader, says: Says, monkeypatch: pytest.MonkeyPatch, how: str, found: bool
+) -> None:
+    """Also where no single span answers: what a list of rows rests on is its own evidence."""
+    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(found, 0.5))
+    says(str(row_reply(ENTRIES)))
+    answer = reader.ask(TABLE, QUESTION, how=how, max_answer_tokens=40)  # type: ignore[arg-type]
+    assert answer.answer == "Tern-2B-it"
+    assert not answer.cut
+    assert not answer.unsupported
+    assert [(row.name, row.value, row.holds) for row in answer.rows] == [
+        (entry.name, entry.value, entry.holds) for entry in ENTRIES
+    ]
+    lines = [row.citation.quote for row in answer.rows]
+    assert lines == TABLE.text.split("\n")[4:7]
+    assert [row.citation.line for row in answer.rows] == [5, 6, 7]
+    assert answer.right_share is None
+    assert [row["holds"] for row in answer.to_json()["rows"]] == [False, True, False]
+    assert "A: Tern-2B-it\n   no  Tern-2B: research only [models.md, line 5]" in str(answer)
+
+
+def test_an_ordinary_answer_has_no_rows_and_a_refused_question_no_words(
+    reader: Reader, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says("The weights' terms decide.")
+    assert reader.ask(TABLE, "What decides?").rows == ()
+    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(False, 0.1))
+    refused = reader.ask(TABLE, "Who decides?")
+    assert (refused.answer, refused.rows) == (None, ())
+    assert refused.answer_tokens < 3
+
+
+def test_what_the_document_does_not_have_is_no_answer(reader: Reader, says: Says) -> None:
+    entries = [*ENTRIES, Entry("Wren-9B-it", "MIT", True), ENTRIES[0], Entry("Wren-9B", "MIT", True)]
+    says(str(row_reply(entries)))
+    answer = reader.ask(TABLE, QUESTION, how="whole")
+    assert answer.answer == "Tern-2B-it"
+    assert answer.unsupported == ("- Wren-9B-it: MIT → yes",)
+    says(str(row_reply([Entry("Heron", "MIT", True)])))
+    assert reader.ask(TABLE, QUESTION, how="whole").answer is None
+
+
+def test_a_value_that_stands_nowhere_is_named(reader: Reader, says: Says) -> None:
+    says(str(row_reply([Entry("Tern-2B", "GPL-2.0", True)])))
+    answer = reader.ask(TABLE, QUESTION, how="whole")
+    assert answer.answer == "Tern-2B"
+    assert answer.unsupported == ("- Tern-2B: GPL-2.0 → yes",)
+
+
+def test_a_number_is_counted_and_none_is_said(reader: Reader, says: Says) -> None:
+    says(str(RowReply(tuple(ENTRIES), "7")))
+    assert reader.ask(TABLE, "How many?", how="whole").answer == "1"
+    says(str(row_reply(ENTRIES[:1], none="keine")))
+    assert reader.ask(TABLE, QUESTION, how="whole").answer == "keine"
+
+
+def test_a_reply_that_goes_round_is_ended(reader: Reader, says: Says) -> None:
+    says("\n".join([*map(str, ENTRIES), *map(str, ENTRIES * 20)]))
+    answer = reader.ask(TABLE, QUESTION, how="whole")
+    assert answer.answer == "Tern-2B-it"
+    assert answer.answer_tokens < 2 * len(reader.bundle.tokenizer.encode("\n".join(map(str, ENTRIES))))
+
+
+def test_a_table_is_read_whole_though_its_passages_are_chosen(reader: Reader, says: Says) -> None:
+    rows = [f"| Model-{n} | {'MIT' if n % 2 else 'research only'} |" for n in range(30)]
+    text = (
+        "About birds.\n\n" * 400
+        + "\n".join(rows)
+        + "\n\nWhat may be used commercially."
+        + "\n\nOf fish." * 400
+    )
+    entries = [Entry(f"Model-{n}", "MIT" if n % 2 else "research only", bool(n % 2)) for n in range(8)]
+    says(str(row_reply(entries)))
+    answer = reader.ask(Document("long.md", text), "What may be used commercially?", max_answer_tokens=300)
+    assert any(rows[0] in place.quote and rows[29] in place.quote for place in answer.read)
+    assert answer.answer == "Model-1, Model-3, Model-5, Model-7"
+
+
+@given(st.lists(st.integers(50, 300), min_size=1, max_size=30), st.data())
+def test_law_what_is_read_around_holds_the_chosen_and_stays_in_their_documents(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(sizes)))
+    documents = [
+        Document(str(i), " ".join("x" * 9 for _ in part)) for i, part in enumerate((sizes[:cut], sizes[cut:]))
+    ]
+    sources = Sources.of(documents)
+    every = [
+        Passage(start, start + 9, sizes[number])
+        for number, start in enumerate(
+            i for i, c in enumerate(sources.text) if c == "x" and sources.text[i - 1 : i] != "x"
+        )
+    ]
+    chosen = data.draw(st.lists(st.sampled_from(every), min_size=1, max_size=3, unique=True))
+    taken = around(sources, every, chosen, "- x: y → no\n")
+    assert set(chosen) <= set(taken)
+    assert taken == sorted(taken, key=lambda p: p.start)
+    assert {sources.index_at(p.start) for p in taken} == {sources.index_at(p.start) for p in chosen}
+    assert sum(p.n_tokens for p in taken) <= 2560
+    whole = joined(sources, taken)
+    assert sum(p.n_tokens for p in whole) == sum(p.n_tokens for p in taken)
+    assert all(sources.index_at(p.start) == sources.index_at(p.end - 1) for p in whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "begun", "ruled_out", "round_"),
+    [
+        ("", False, False, False),
+        ("-", False, False, False),
+        ("- Tern", False, False, False),
+        ("Tern", False, True, False),
+        ("-Tern", False, True, False),
+        ("- A: b → yes", False, False, False),
+        ("- A: b → yes\n", False, False, False),
+        ("- A: b → yes\n-", True, False, False),
+        ("- a\n- b", False, False, False),
+        ("- A: b → yes\n- B: b → yes\n- A: b → yes\n", True, False, True),
+    ],
+)
+def test_what_is_known_of_a_reply_while_it_is_written(
+    text: str, begun: bool, ruled_out: bool, round_: bool
+) -> None:
+    assert (is_begun(text), is_ruled_out(text), goes_round(text)) == (begun, ruled_out, round_)
+
+
+def test_names_over_broken_lines_and_values_before_them_are_found() -> None:
+    text = "MIT: Tern-\n2B, Wren-9B\nresearch only: Heron\n 3B\n"
+    sources = Sources.of([Document("a.txt", text)])
+    entries = (Entry("Tern-2B", "MIT", True), Entry("Heron 3B", "research only", False))
+    said, rows, strange = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, "Tern-2B"))
+    assert (said, strange) == ("Tern-2B", ())
+    assert [row.citation.quote for row in rows] == ["MIT: Tern-\n2B, Wren-9B", "research only: Heron\n 3B"]
