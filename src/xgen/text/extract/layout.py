@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from xgen.text.extract.tables import table_lines
+from xgen.text.extract.sheets import are_sheets
+from xgen.text.extract.tables import BAR, table_lines
 
 MIN_GUTTER = 0.9  # of the line height; a word space is 0.2 to 0.5 of it, also in justified text
 MIN_TABLE_ROWS = 3  # at the end of a run of columns, for it to be cut off
@@ -90,7 +91,9 @@ def page_lines(words: Sequence[Word]) -> list[str]:
     table: Run | None = None
     if len(words) <= MAX_WORDS:
         runs = list(_runs(rows, MIN_GUTTER * em))
-        columns = _longest(_columns(rows, run) for run in runs)
+        columns = _longest(
+            _columns(rows, run) or (run if _are_sheets(rows, run, MIN_GUTTER * em) else None) for run in runs
+        )
         if columns is None:
             table = _longest(_trimmed(rows, run) for run in runs)
     run = columns or table
@@ -193,6 +196,17 @@ def _columns(rows: Sequence[Row], run: Run) -> Run | None:
     )
 
 
+def _are_sheets(rows: Sequence[Row], run: Run, least: float) -> bool:
+    """Whether the sides of a run are blocks with the same labels (sheets.py)."""
+    left, right = zip(*(_sides_of(row, run) for row in rows[run.first : run.last + 1]), strict=True)
+    return are_sheets([_pieces(row, least) for row in left], [_pieces(row, least) for row in right])
+
+
+def _pieces(row: Row, least: float) -> list[str]:
+    """The texts of a row's words between its wide gaps."""
+    return _with_bars(row, least).split(BAR) if row else []
+
+
 def _sides_of(row: Row, run: Run) -> tuple[Row, Row]:
     return [word for word in row if word.x1 <= run.low], [word for word in row if word.x1 > run.low]
 
@@ -259,14 +273,40 @@ def _table(rows: Sequence[Row], least: float) -> list[str]:
     pitches = [above[0].y - row[0].y for above, row in pairwise(rows)]
     narrow = 1.25 * min(pitches)
     spaced = max(pitches) > 1.4 * min(pitches)  # rows are set apart from the lines within them
-    table = [lines[0]]
-    for above, cells, pitch in zip(lines, lines[1:], pitches, strict=False):
+    begins = [0, *(i for i, pitch in enumerate(pitches, 1) if pitch > narrow)]
+    headings = set(_headings(lines, begins)) if spaced else set()
+    table, ready = list[list[str]](), list[str]()
+    is_block = _have_one_label(lines, begins)
+    for i, cells in enumerate(lines):
+        if i in headings or (is_block and i in begins and i):
+            ready += [*table_lines(table), ""]
+            table = []
+        if i in headings:
+            ready.append(cells[0])
+            continue
+        above = lines[i - 1] if i else []
         incomplete = not all(above) or not all(cells)
-        if incomplete and pitch <= narrow and (spaced or not cells[0]):
+        goes_on = table and incomplete and pitches[i - 1] <= narrow and (spaced or not cells[0])
+        if goes_on and i - 1 not in headings:
             table[-1] = [f"{a} {b}".strip() for a, b in zip(table[-1], cells, strict=True)]
         else:
             table.append(cells)
-    return table_lines(table)
+    return [*ready, *table_lines(table)]
+
+
+def _headings(lines: Sequence[Sequence[str]], begins: Sequence[int]) -> Iterator[int]:
+    """The lines that have a first cell only and stand at the top of a block, above two whole rows or more."""
+    for begin, end in pairwise([*begins, len(lines)]):
+        first, *rest = lines[begin:end]
+        if first[0] and not any(first[1:]) and len(rest) > 1 and all(all(cells[1:]) for cells in rest):
+            yield begin
+
+
+def _have_one_label(lines: Sequence[Sequence[str]], begins: Sequence[int]) -> bool:
+    """Whether the lines are blocks, one for each thing: of several lines each, all with one first cell."""
+    firsts = {lines[begin][0] for begin in begins}
+    n_lines = [end - begin for begin, end in pairwise([*begins, len(lines)])]
+    return len(begins) > 1 and len(firsts) == 1 and min(n_lines) > 1 and "" not in firsts
 
 
 def _column_starts(rows: Sequence[Row], least: float) -> list[float]:
@@ -296,7 +336,7 @@ def _with_bars(cell: Row, least: float) -> str:
             parts[-1].append(word)
         else:
             parts.append([word])
-    return " | ".join(row_text(part) for part in parts)
+    return BAR.join(row_text(part) for part in parts)
 
 
 # ---- paragraphs ------------------------------------------------------------------------------------

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 LAYOUT_CELL_CHARACTERS = 1000  # a table with such a cell arranges a page and is read cell by cell
 
 
+BAR = " | "
+
+
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a table; white space in cells collapsed, rows and columns without text left out."""
     cells = [[" ".join(cell.split()) for cell in row] for row in rows]
@@ -13,7 +16,7 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     lines = []
     for row in cells:
         if any(row):
-            line = " | ".join(row[i] if i < len(row) else "" for i in kept)
+            line = BAR.join(row[i] if i < len(row) else "" for i in kept)
             lines.append(" ".join(line.split()))
     return lines
 
