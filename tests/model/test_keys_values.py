@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from xgen.model import attention
-from xgen.model.attention import FEW, attend_cpu, attend_gpu, attend_reference
+from xgen.model import attention_cpu
+from xgen.model.attention import attend_gpu, attend_reference
+from xgen.model.attention_cpu import FEW, attend_cpu
 from xgen.model.int8 import Int8Rows, add_int8, dequantised, quantised
 from xgen.model.keys_values import even_keys, written
 from xgen.model.shape import Shape
@@ -79,7 +80,7 @@ def test_law_8_bits_are_attended_as_what_they_stand_for(
         mask[..., 0] = True
     expected = attend_reference(q, k.dense(torch.float32), v.dense(torch.float32), mask)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "ROOM", part)
+        patch.setattr(attention_cpu, "ROOM", part)
         found = attend(q, k, v, mask)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
 

@@ -17,6 +17,10 @@ from xgen.model.transformer import Transformer
 CHUNK = 1024
 """Tokens a prefill takes at once: enough rows for fast products, few enough for a smooth bar."""
 
+LAST = 32
+"""Tokens of a chunk that the last layer is computed for, though one output is wanted: as many as pass through
+the weights themselves and not through those kept in fewer bits for a few."""
+
 
 @torch.inference_mode()
 def prefill(
@@ -40,7 +44,7 @@ def prefill(
         return logits_V
     for begin in range(0, len(ids), CHUNK):
         chunk = torch.tensor([ids[begin : begin + CHUNK]], device=model.device)
-        hidden = model(chunk, cache=cache.buffers, start=cache.length)
+        hidden = model(chunk, cache=cache.buffers, start=cache.length, last=LAST)
         cache.length += chunk.shape[1]
         advance(chunk.shape[1])
     return model.logits(hidden[0, -1])

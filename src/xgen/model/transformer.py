@@ -66,11 +66,21 @@ class Layer(nn.Module):
         buffers: tuple[Tensor, ...] | None,
         start: int,
         mask: Tensor | Packed | None,
+        last: int | None = None,
     ) -> Tensor:
-        """[B, T, M] -> [B, T, M]; new keys and values go into `buffers` at `start`, if given."""
+        """[B, T, M] -> [B, T, M]; new keys and values go into `buffers` at `start`, if given.
+
+        With `last`, and without a mask, the stream of the last tokens alone: [B, last, M].
+        """
         h_BTM = self.attention_norm(x_BTM)
-        q_BTN, k_BTN, v_BTN = joint(h_BTM, self.q, self.k, self.v, alone=True)
-        q_BHTD, k_BGTD = (rotate(self._heads(x_BTN), rotation) for x_BTN in (q_BTN, k_BTN))
+        if last is None:
+            q_BTN, k_BTN, v_BTN = joint(h_BTM, self.q, self.k, self.v, alone=True)
+            of_queries = rotation
+        else:
+            q_BTN, k_BTN, v_BTN = self.q(h_BTM[:, -last:]), self.k(h_BTM), self.v(h_BTM)
+            of_queries = rotation[0][..., -last:, :], rotation[1][..., -last:, :]
+            x_BTM = x_BTM[:, -last:]
+        q_BHTD, k_BGTD = rotate(self._heads(q_BTN), of_queries), rotate(self._heads(k_BTN), rotation)
         v_BGTD = self._heads(v_BTN)
         seen: tuple[Keys, Keys] = k_BGTD, v_BGTD
         if buffers is not None:
@@ -123,8 +133,9 @@ class Transformer(nn.Module):
         cache: KeysValues | None = None,
         start: int = 0,
         mask: Tensor | Packed | None = None,
+        last: int | None = None,
     ) -> Tensor:
-        """Final hidden states [B, T, M] of the tokens `ids_BT` (int64).
+        """Final hidden states [B, T, M] of the tokens `ids_BT` (int64), or of the `last` of them alone.
 
         With a `cache`, its first `start` tokens are seen too and the new keys and values are
         written behind them. `positions` ([T], or [B, T] where rows differ) default to start,
@@ -137,7 +148,8 @@ class Transformer(nn.Module):
         rotation = rotary(self.shape, positions, self.dtype)
         for index, layer in enumerate(self.layers):
             buffers = None if cache is None else cache[index]
-            x_BTM = layer(x_BTM, rotation, self.attend, buffers, start, mask)
+            of_these = last if index == len(self.layers) - 1 else None
+            x_BTM = layer(x_BTM, rotation, self.attend, buffers, start, mask, of_these)
         hidden_BTM: Tensor = self.norm(x_BTM)
         return hidden_BTM
 
