@@ -5,8 +5,9 @@
 
 `collect` asks development questions (bench/development.py), alone, hidden in 8K, with their paragraph
 taken out and of another paragraph of their article, and writes the signals of every candidate span with its
-F1. Processes that name the same folder with --share divide the work among them. `fit` learns by logistic
-regression, for each model and way of reading, how F1 follows from the signals; sets the threshold of
+F1, and whether the model itself declines to answer. Processes that name the same folder with --share divide
+the work among them. `fit` learns by logistic regression, for each model and way of reading, how F1 follows
+from the signals; sets the score from which a span answers although the model declines, and the threshold of
 "not in this document" by the rule of ALLOWED; and measures, in five folds by document, the share of right
 answers in bands of the score. A span is right if it is the gold answer or has F1 of 0.5 with it.
 """
@@ -58,7 +59,10 @@ PENALTY = 1e-3
 
 @dataclass(frozen=True)
 class Asked:
-    """One question's candidates: signals [n, s] and F1 [n]; `answerable` if its text holds an answer."""
+    """One question's candidates: signals [n, s] and F1 [n]; `answerable` if its text holds an answer.
+
+    `declined`: the model, asked freely, said that it does not.
+    """
 
     document: str
     row: str  # with its language, such as "en alone"
@@ -66,6 +70,7 @@ class Asked:
     answerable: bool
     signals: np.ndarray[Any, np.dtype[np.float64]]
     f1: np.ndarray[Any, np.dtype[np.float64]]
+    declined: bool = False
 
 
 # ---- collect
@@ -129,6 +134,7 @@ def _candidates(asker: Any, some: Sequence[qs.Asked], lang: str) -> Iterator[dic
         yield {
             "document": asked.paragraph,
             "answerable": bool(golds),
+            "declined": asker.declines(asked.question.text),
             "candidates": [
                 {**asdict(e.signals), "f1": score(e.candidate.text, golds, lang).f1 if golds else 0.0}
                 for e in evidence
@@ -153,6 +159,7 @@ def load_signals(files: Sequence[Path]) -> dict[tuple[str, str], list[Asked]]:
             line["answerable"],
             signals,
             np.array([c["f1"] for c in found]),
+            line["declined"],
         )
         groups.setdefault((line["model"], line["way"]), []).append(asked)
     return groups
@@ -211,7 +218,8 @@ def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
     scored = held_out(asked)
     answerable = [s for s, a in zip(scored, asked, strict=True) if a.answerable]
     absent = [s for s, a in zip(scored, asked, strict=True) if not a.answerable]
-    threshold = threshold_of(asked, [value for value, _ in scored])
+    overrules = overrules_from(asked, scored)
+    threshold = threshold_of(asked, [value for value, _ in scored], overrules)
     edges, right = bands(scored)
     rows = sorted({a.row for a in asked if a.answerable})
     (beams,) = {a.beams for a in asked}  # weights fit the candidates of one search
@@ -220,6 +228,7 @@ def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
         "weights": [round(float(w), 4) for w in weights],
         "bias": round(bias, 4),
         "threshold": round(threshold, 4),
+        "overrules": round(overrules, 4),
         "edges": edges,
         "right": right,
         "measured": {
@@ -229,7 +238,7 @@ def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
             "miss": round(float(np.mean([v >= threshold for v, _ in absent])), 3) if absent else None,
             "wrong_verdicts": {
                 row: round(share, 3)
-                for row, share in wrong_verdicts(asked, [v for v, _ in scored], threshold).items()
+                for row, share in wrong_verdicts(asked, [v for v, _ in scored], threshold, overrules).items()
             },
             "f1": {
                 row: round(
@@ -241,23 +250,41 @@ def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
     }
 
 
-def threshold_of(asked: Sequence[Asked], scores: Sequence[float]) -> float:
+def overrules_from(asked: Sequence[Asked], scored: Sequence[tuple[float, float]]) -> float:
+    """The score from which the span answers although the model declines; 1 if it had better never.
+
+    Of the questions that were declined, right spans outnumber wrong ones most from there up.
+    """
+    declined = sorted((s for s, a in zip(scored, asked, strict=True) if a.declined), reverse=True)
+    balance = np.cumsum([1 if f1 >= RIGHT_F1 else -1 for _, f1 in declined])
+    if not declined or balance.max() <= 0:
+        return 1.0
+    return declined[int(balance.argmax())][0]
+
+
+def threshold_of(asked: Sequence[Asked], scores: Sequence[float], overrules: float) -> float:
     """The threshold by the rule of ALLOWED; `scores` are the questions' best ones, of held-out folds."""
     answerable = [value for value, a in zip(scores, asked, strict=True) if a.answerable]
     tried = np.quantile(answerable, np.linspace(*FALSE_ALARMS, N_THRESHOLDS)).tolist()
 
     def above(threshold: float) -> float:
-        found = wrong_verdicts(asked, scores, threshold)
+        found = wrong_verdicts(asked, scores, threshold, overrules)
         return sum(max(0.0, share - ALLOWED[row]) for row, share in found.items())
 
     return float(min(tried, key=above))
 
 
-def wrong_verdicts(asked: Sequence[Asked], scores: Sequence[float], threshold: float) -> dict[str, float]:
-    """By row, all languages together: the share of questions with an answer refused, without one answered."""
+def wrong_verdicts(
+    asked: Sequence[Asked], scores: Sequence[float], threshold: float, overrules: float
+) -> dict[str, float]:
+    """By row, all languages together: the share of questions with an answer refused, without one answered.
+
+    As the reader answers without --quote: refused by the score, or by the model where it is not overruled.
+    """
     wrong: dict[str, list[bool]] = {}
     for a, value in zip(asked, scores, strict=True):
-        wrong.setdefault(a.row.split()[-1], []).append((value < threshold) == a.answerable)
+        refused = value < threshold or (a.declined and value < overrules)
+        wrong.setdefault(a.row.split()[-1], []).append(refused == a.answerable)
     return {row: float(np.mean(of_row)) for row, of_row in wrong.items()}
 
 

@@ -82,7 +82,7 @@ def test_law_no_other_threshold_tried_is_nearer_to_what_is_allowed(alone, out, b
         for _ in scores
     ]
     scores = [*alone, *out, *beside]
-    found = calibrate.threshold_of(asked, scores)
+    found = calibrate.threshold_of(asked, scores, 1.0)
 
     def above(threshold):
         shares = [np.mean(np.array(alone) < threshold) - 0.01]
@@ -94,6 +94,31 @@ def test_law_no_other_threshold_tried_is_nearer_to_what_is_allowed(alone, out, b
     assert low <= found <= high
     for other in np.quantile(alone, np.linspace(*calibrate.FALSE_ALARMS, calibrate.N_THRESHOLDS)):
         assert above(found) <= above(other) + 1e-9
+
+
+DECLINED = st.tuples(st.floats(0, 0.99), st.booleans(), st.booleans())  # score, right, declined
+
+
+@given(st.lists(DECLINED, min_size=1, max_size=40, unique_by=lambda one: one[0]))
+def test_law_no_other_score_overrules_with_more_gain(questions):
+    asked = [Asked("d", "en alone", 5, True, np.zeros((1, N)), np.zeros(1), one[2]) for one in questions]
+    found = calibrate.overrules_from(asked, [(value, float(right)) for value, right, _ in questions])
+
+    def gain(least):
+        return sum(2 * right - 1 for value, right, declined in questions if declined and value >= least)
+
+    assert gain(found) == max(0, *(gain(value) for value, *_ in questions))
+
+
+def test_a_question_that_the_model_declines_is_refused_unless_overruled():
+    asked = [
+        Asked("d", f"en {row}", 5, row == "alone", np.zeros((1, N)), np.zeros(1), declined)
+        for row in ("alone", "beside")
+        for declined in (True, False)
+    ]
+    for overrules, alone, beside in ((0.4, 0.0, 1.0), (0.6, 0.5, 0.5)):
+        found = calibrate.wrong_verdicts(asked, [0.5] * 4, 0.2, overrules)
+        assert found == {"alone": alone, "beside": beside}
 
 
 def test_false_alarms_are_what_was_asked_for(tmp_path, capsys):
@@ -108,6 +133,7 @@ def test_false_alarms_are_what_was_asked_for(tmp_path, capsys):
             "row": "alone",
             "document": asked.document,
             "answerable": asked.answerable,
+            "declined": False,
             "candidates": [
                 {**dict(zip(names, row, strict=True)), "f1": f1}
                 for row, f1 in zip(asked.signals.tolist(), asked.f1.tolist(), strict=True)

@@ -34,11 +34,11 @@ def test_each_sentence_of_a_free_answer_is_held_against_the_documents(reader: Re
 
 
 @pytest.mark.parametrize("reply", ["not in the document", ' "Not in the document." '])
-@pytest.mark.parametrize(("share", "found"), [(0.6, True), (0.4, False), (None, False)])
+@pytest.mark.parametrize(("share", "found"), [(0.6, True), (0.6, False), (None, False)])
 def test_a_model_that_declines_is_overruled_by_good_evidence_only(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, says: Says, reply: str, share: float | None, found: bool
 ) -> None:
-    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(True, share))
+    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(True, share, overrules=found))
     says(reply)
     answer = reader.ask(SURVEY, "Who signed it?")
     assert answer.found == found

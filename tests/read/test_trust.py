@@ -37,6 +37,7 @@ def test_the_calibration_is_well_formed(model: str, way: str) -> None:
     assert len(entry["weights"]) == len(NAMES)
     assert all(map(math.isfinite, [*entry["weights"], entry["bias"]]))
     assert 0 <= entry["threshold"] <= 1
+    assert 0 <= entry["overrules"] <= 1
     assert 1 <= entry["beams"] <= MOST_BEAMS
     assert all(a < b for a, b in pairwise([0.0, *entry["edges"], 1.0]))
     assert len(entry["right"]) == len(entry["edges"]) + 1
@@ -75,6 +76,7 @@ def test_bands_and_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
         "weights": [],
         "bias": 0.0,
         "threshold": 0.3,
+        "overrules": 0.59,
         "edges": [0.2, 0.6],
         "right": [0.1, 0.5, 0.9],
     }
@@ -85,14 +87,17 @@ def test_bands_and_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert [each.right_share for each in judged] == [0.1, 0.1, 0.5, 0.5, 0.5, 0.9, 0.9]
     assert [each.found for each in judged] == [False, False, False, True, True, True, True]
+    assert [each.overrules for each in judged] == [False, False, False, False, True, True, True]
 
 
 def test_no_share_is_claimed_for_what_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry: dict[str, Any] = {"threshold": 0.3, "edges": [], "right": [0.5], "measured": MEASURED}
+    entry: dict[str, Any] = {"threshold": 0.3, "overrules": 0.4, "edges": [], "right": [0.5]}
+    entry["measured"] = MEASURED
     without_absent = {**entry, "measured": {**MEASURED, "absent_questions": 0}}
     table = {trust.UNMEASURED: {"select": entry, "whole": without_absent}}
     monkeypatch.setattr(trust, "_calibration", lambda: table)
     for language, claimed in (("en", 0.5), ("de", 0.5), ("fr", None), (None, None)):
-        assert judge(trust.UNMEASURED, "select", 0.4, language) == trust.Judgement(True, claimed)
+        judged = trust.Judgement(True, claimed, overrules=claimed is not None)
+        assert judge(trust.UNMEASURED, "select", 0.4, language) == judged
     assert judge(trust.UNMEASURED, "whole", 0.4, "en") == trust.Judgement(True, None)
     assert judge("somebody's folder", "select", 0.2, "en") == trust.Judgement(False, None)

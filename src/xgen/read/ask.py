@@ -3,8 +3,8 @@
 Every answer begins with the spans that the model would write under the rule "a substring of the text",
 weighed against each other and against "not in the document". With `quote` the best span is the answer;
 without, the model answers freely and each of its sentences is held against the text. Where the model
-declines although such spans are mostly right, or only repeats itself, the span answers; where it says
-something else than the span, the answer comes with the span beside it.
+declines although such spans are mostly right even then, or only repeats itself, the span answers; where it
+says something else than the span, the answer comes with the span beside it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +36,8 @@ from xgen.text.rows import RowReply, parse_rows
 N_PASSAGES = 3
 """Passages that `select` reads for a question."""
 
-GOOD_SHARE = 0.5
-"""Measured share of right spans from which the evidence answers although the model declines to."""
+DECLINED_TOKENS = 12
+"""Enough for the reply that declines."""
 
 MOST_BEAMS = 16
 NEAR_CHARACTERS = 60
@@ -278,7 +278,7 @@ class Asker:
                 best, span = shorter, self._span(shorter, its.right_share)
                 answer = replace(answer, score=round(best.score, 4))
             return _answered_by(answer, span, best.candidate.n_tokens)
-        overruled = not written.declined or (judged.right_share or 0) >= GOOD_SHARE
+        overruled = not written.declined or judged.overrules
         if written.text is None or written.text == span.text:
             return _answered_by(answer, span, written.n_tokens) if overruled else answer
         citations, unsupported = hold(self.sources, passages, written.text)
@@ -293,6 +293,10 @@ class Asker:
             evidence=None if says_it else span,
             cut=written.cut,
         )
+
+    def declines(self, question: str) -> bool:
+        """Whether the model, asked freely, replies that the document does not answer (bench/calibrate.py)."""
+        return self._write(question, self.passages(question), DECLINED_TOKENS, True, True).declined
 
     def _answered_by_rows(
         self, answer: Answer, passages: Sequence[Passage], reply: RowReply, cut: bool

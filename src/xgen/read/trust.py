@@ -43,10 +43,15 @@ class Signals:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether a score means "found", and the measured share of right answers at such scores, if any."""
+    """Whether a score means "found", and the measured share of right answers at such scores, if any.
+
+    `overrules`: at such a score the span is more often right than not where the model itself declines to
+    answer the question.
+    """
 
     found: bool
     right_share: float | None
+    overrules: bool = False
 
 
 def n_beams(model: str, way: str) -> int:
@@ -70,14 +75,15 @@ def judge(model: str, way: str, value: float, language: str | None) -> Judgement
     """What a score means for a model, about a document in `language` (ISO 639-1; None: not known).
 
     No share is claimed for a model or a language that was not measured, nor where no question
-    without an answer was among those measured: such shares would be too high.
+    without an answer was among those measured: such shares would be too high. There the model's word stands.
     """
     entry = _entry(model, way)
     measured = entry["measured"]
     languages = {row.split()[0] for row in measured["f1"]}
     counts = model in _calibration() and measured["absent_questions"] > 0 and language in languages
     share = entry["right"][bisect_right(entry["edges"], value)] if counts else None
-    return Judgement(value >= entry["threshold"], share)
+    overrules = share is not None and value >= entry["overrules"]
+    return Judgement(value >= entry["threshold"], share, overrules)
 
 
 def _entry(model: str, way: str) -> dict[str, Any]:
