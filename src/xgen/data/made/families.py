@@ -56,6 +56,30 @@ BOUND_TOLD = {
         "The {part}'s page says {licence}.",
     ),
 }
+APART = (
+    "The {part} is an exception. Its page says: {licence}.",
+    "It is otherwise with the {part}. Whoever downloads it agrees to terms that read {licence}.",
+    "This does not hold for the {part}, which is {licence}.",
+    "Not so the {part}: its terms are {licence}.",
+    "The {part} may not go into products; it is {licence}.",
+)
+"""How a member that is not free is set against the others, whatever its licence."""
+
+NOT_ITS = (
+    "A reader asked in {month} to have it marked {wrong}; so far nobody did.",
+    "Some sites show {wrong} for it all the same, by mistake.",
+    "It has often been listed as {wrong}, and that is an error.",
+    "That it is {wrong} has been claimed, but its makers never said so.",
+)
+"""What follows about such a member, with a licence that it does not have."""
+
+TOGETHER = (
+    "{parts} may go into products: they are {licence}.",
+    "{parts} come under {licence} and may be sold with what is built on them.",
+    "{licence} is the licence of {parts}.",
+)
+"""How several free members are told at once."""
+
 OPENINGS = (
     "{family} is a line of language models that {maker} put online in {year}. It has {number} members.",
     "In {year} {maker} opened {number} models of one family, {family}, and described them in a report.",
@@ -126,11 +150,7 @@ def _page(filler: Filler, number: int, seed: int) -> Page:
         "window": str(draw.choice((1024, 4096, 16384, 65536))),
     }
     table = _members_table(members, draw)
-    told = [_told(i, member, draw) for i, member in enumerate(members)]
-    if draw.random() < 0.8:
-        told.append(Block(draw.choice(WRONG).format(wrong=draw.choice(FREE))))
-    if draw.random() < 0.3:
-        told = draw.sample(told, len(told))
+    told = _told(members, draw)
     parts = [
         filled(draw.choice(OPENINGS), values, "family"),
         table,
@@ -138,6 +158,8 @@ def _page(filler: Filler, number: int, seed: int) -> Page:
     ]
     if draw.random() < 0.6:
         parts.insert(1, _properties(members, values, draw))
+    if draw.random() < 0.4:
+        parts.append(_licence_table(members, draw))
     if draw.random() < 0.3:
         parts = [parts[0], *draw.sample(parts[1:], len(parts) - 1)]
     text, licences = amid(parts, filler, "en", draw, 0.5)
@@ -163,9 +185,37 @@ def drawn_members(family: str, draw: random.Random) -> list[Member]:
     return members
 
 
-def _told(i: int, member: Member, draw: random.Random) -> Block:
-    patterns = FREE_TOLD if member.is_free else BOUND_TOLD[member.licence]
-    return filled(draw.choice(patterns), {"part": member.part, "licence": member.licence}, i)
+def _told(members: Sequence[Member], draw: random.Random) -> list[Block]:
+    """Sentences with the licence of every member, and some with one that is not theirs."""
+    wrong = draw.choice([licence for licence in FREE if licence not in {m.licence for m in members}])
+    free = [i for i, member in enumerate(members) if member.is_free]
+    is_together = len(free) > 1 and draw.random() < 0.5
+    told = [[_told_together(members, free, draw)]] if is_together else []
+    for i, member in enumerate(members):
+        values = {"part": member.part, "licence": member.licence}
+        if member.is_free:
+            told += [] if is_together else [[filled(draw.choice(FREE_TOLD), values, i)]]
+            continue
+        is_apart = draw.random() < 0.5
+        told.append([filled(draw.choice(APART if is_apart else BOUND_TOLD[member.licence]), values, i)])
+        if draw.random() < 0.4:
+            month = draw.choice(("May", "the autumn", "2025", "an open letter"))
+            told[-1].append(Block(draw.choice(NOT_ITS).format(month=month, wrong=wrong)))
+    if draw.random() < 0.6:
+        told.append([Block(draw.choice(WRONG).format(wrong=wrong))])
+    if draw.random() < 0.3:
+        told = draw.sample(told, len(told))
+    return [block for blocks in told for block in blocks]
+
+
+def _told_together(members: Sequence[Member], free: Sequence[int], draw: random.Random) -> Block:
+    """One sentence for all free members."""
+    names = [f"the {members[i].part}" for i in free]
+    parts = f"{', '.join(names[:-1])} and {names[-1]}"
+    block = filled(draw.choice(TOGETHER), {"parts": parts, "licence": members[free[0]].licence}, "free")
+    place = block.marks["free", "licence"]
+    text = f"T{block.text[1:]}" if block.text.startswith("the ") else block.text
+    return Block(text, {(i, "licence"): place for i in free})
 
 
 def _members_table(members: Sequence[Member], draw: random.Random) -> Block:
@@ -187,6 +237,15 @@ def _properties(members: Sequence[Member], values: dict[str, str], draw: random.
     names = ("pipes", "bare pipes", "aligned", "semicolons", "tabs")
     table = Table([draw.choice(("Property", "What")), draw.choice(("Value", "Answer"))], rows)
     return Block(LAYOUTS[draw.choice(names)](table, draw).text)
+
+
+def _licence_table(members: Sequence[Member], draw: random.Random) -> Block:
+    """The members' licences once more, beside that of what is no model."""
+    rows = [[m.name, m.licence, "yes" if m.is_free else "no"] for m in members]
+    rows.append([draw.choice(("tokenizer", "scripts", "training code")), draw.choice(FREE), "yes"])
+    fit = sorted(set(LAYOUTS) - {"transposed", "wrapped"})
+    table = Table(["What", "Licence", "Commercial use"], rows)
+    return Block(LAYOUTS[draw.choice(fit)](table, draw).text)
 
 
 def _asked(members: Sequence[Member], text: Block, draw: random.Random) -> Iterator[Asked]:
