@@ -6,6 +6,7 @@ import re
 
 import pytest
 from reportlab.lib.pagesizes import A4
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 from xgen.text.extract.pdf import extract
@@ -110,3 +111,15 @@ def test_what_are_sheets() -> None:
     assert not are_sheets(one, [["Pear"], ["Weight", "3 kg"], ["Colour", "red"]])
     assert not are_sheets([["A", "yes"], ["B", "no"]], [["yes", "A"], ["no", "B"]])
     assert not are_sheets([], [])
+
+
+def test_a_cell_that_fills_its_column_does_not_run_into_the_next() -> None:
+    """All columns begin at the same places; one word ends two points before the next column."""
+    rows = [("Tree", "Found", "Guardian", "Since"), ("Oak", "by the lake", "Mr Tay", "1987"),
+            ("Ash", "lane", "the Abbey", "1999"), ("Elm", "mmmmmmmmmmmmmmm", "Ms Orme", "1990"),
+            ("Beech", "old mill", "Lind and Sons", "2010")]  # fmt: skip
+    width = stringWidth(rows[3][1], "Helvetica", 9)
+    text = grid(rows, (40, 140, 142 + width, 400))
+    assert text.split("\n") == [" | ".join(row) for row in rows]
+    ragged = grid([*rows[:3], ("Elm", "in the wood", "of Rook", "1990")], (40, 140, 142 + width, 400))
+    assert ragged.split("\n")[3] == "Elm | in the wood | of Rook | 1990"

@@ -15,6 +15,7 @@ from xgen.text.extract.sheets import are_sheets
 from xgen.text.extract.tables import BAR, table_lines
 
 MIN_GUTTER = 0.9  # of the line height; a word space is 0.2 to 0.5 of it, also in justified text
+ALIGNED = 0.5  # points within which words begin at one edge
 MIN_TABLE_ROWS = 3  # at the end of a run of columns, for it to be cut off
 MAX_CELL_LINES = 6  # of a table; more, and what follows is another table
 MAX_WORDS = 20_000  # of a page; one with more is no page of text, and searching it takes too long
@@ -310,15 +311,28 @@ def _have_one_label(lines: Sequence[Sequence[str]], begins: Sequence[int]) -> bo
 
 
 def _column_starts(rows: Sequence[Row], least: float) -> list[float]:
-    """Where the columns after the first begin: behind each strip that no row of the table enters."""
-    starts = []
+    """Where the columns after the first begin: behind each strip that no row of the table enters.
+
+    A cell that fills its column leaves no strip. A column begins all the same where most rows have a word,
+    well apart from what is before it.
+    """
+    starts: list[float] = []
     words = sorted(_flat(rows), key=lambda w: w.x0)
     end = words[0].x1
     for word in words[1:]:
-        if word.x0 - end >= least:
+        is_new = not starts or word.x0 - starts[-1] > ALIGNED
+        if word.x0 - end >= least or (is_new and _is_edge(rows, word.x0, least)):
             starts.append(word.x0)
         end = max(end, word.x1)
     return starts
+
+
+def _is_edge(rows: Sequence[Row], x: float, least: float) -> bool:
+    """Whether in most rows with words on both sides of `x` one begins there, most of them well apart."""
+    before = [b.x0 - a.x1 for row in rows for a, b in pairwise(row) if abs(b.x0 - x) < ALIGNED]
+    n_apart = sum(gap >= least for gap in before)
+    n_both = sum(row[0].x0 < x - ALIGNED < row[-1].x0 for row in rows)
+    return len(before) >= max(3, 0.6 * n_both) and n_apart > 0.6 * len(before)
 
 
 def _cells(row: Row, starts: Sequence[float], least: float) -> list[str]:
