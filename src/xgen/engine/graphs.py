@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xgen.engine.cache import Cache
-from xgen.engine.kernels.compiled import CannotCompile, OnDevice, most_shared_bytes
+from xgen.engine.kernels.compiled import CannotCompile, most_shared_bytes, on_device
 from xgen.engine.one_token import OneToken, Tuning, defines_of, serves, tuning_for
 from xgen.model.transformer import Transformer
 from xgen.show import note
@@ -32,7 +32,7 @@ class Decoder:
         device = model.device
         tuning = tuning or tuning_for(model, most_shared_bytes(device))
         defines = defines_of(model, cache, tuning)
-        kernels = OnDevice("products", defines, device), OnDevice("step", defines, device)
+        kernels = on_device("products", defines, device), on_device("step", defines, device)
         n_multiprocessors = torch.cuda.get_device_properties(device).multi_processor_count
         self._step = OneToken(model, cache, kernels, defines, n_multiprocessors)
         self._capacity = cache.capacity

@@ -130,6 +130,16 @@ def most_shared_bytes(device: torch.device) -> int:
     return found.value
 
 
+def on_device(part: str, defines: Defines, device: torch.device) -> "OnDevice":
+    """The kernels of a part, loaded once a process: each text has a decoder, and no module is unloaded."""
+    return _loaded(part, tuple(sorted(defines.items())), device)
+
+
+@cache
+def _loaded(part: str, defines: tuple[tuple[str, int | None], ...], device: torch.device) -> "OnDevice":
+    return OnDevice(part, dict(defines), device)
+
+
 class OnDevice:
     """Kernels of one part on one CUDA device, launched on torch's current stream.
 
