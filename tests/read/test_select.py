@@ -23,6 +23,15 @@ PIECES = st.sampled_from(
         "😀 ",
     ]
 )
+RUNS = {
+    "heron": ["<her", "hero", "eron", "ron>"],
+    "reed": ["<ree", "reed", "eed>"],
+    "mill": ["<mil", "mill", "ill>"],
+    "sea": ["<sea", "sea>"],
+    "town": ["<tow", "town", "own>"],
+    "river": ["<riv", "rive", "iver", "ver>"],
+    "moon": ["<moo", "moon", "oon>"],
+}
 TEXTS = st.lists(st.lists(PIECES, max_size=30).map("".join), min_size=1, max_size=3)
 WORD = st.sampled_from(["heron", "reed", "mill", "sea", "town", "river"])
 CORPUS = st.lists(st.lists(WORD, min_size=1, max_size=9), min_size=1, max_size=8)
@@ -60,17 +69,18 @@ def test_law_passages_hold_everything_once(texts: list[str]) -> None:
 def test_against_the_formula_of_bm25(corpus: list[list[str]], question: list[str]) -> None:
     """Lucene's form: idf = ln(1 + (N - df + 0.5) / (df + 0.5)), no (k1 + 1) in the numerator."""
     ranking = ranking_of([" ".join(words) for words in corpus])
-    mean = sum(map(len, corpus)) / len(corpus)
+    runs = [[run for word in words for run in RUNS[word]] for words in corpus]
+    mean = sum(map(len, runs)) / len(runs)
 
-    def by_hand(words: list[str]) -> float:
+    def by_hand(here: list[str]) -> float:
         total = 0.0
-        for word in question:
-            n_holding, n_here = sum(word in other for other in corpus), words.count(word)
+        for run in (run for word in question for run in RUNS[word]):
+            n_holding, n_here = sum(run in other for other in runs), here.count(run)
             idf = math.log(1 + (len(corpus) - n_holding + 0.5) / (n_holding + 0.5))
-            total += idf * n_here / (n_here + 1.5 * (0.25 + 0.75 * len(words) / mean))
+            total += idf * n_here / (n_here + 1.5 * (0.25 + 0.75 * len(here) / mean))
         return total
 
-    expected = [by_hand(words) for words in corpus]
+    expected = [by_hand(here) for here in runs]
     assert ranking.scores(" ".join(question)).tolist() == pytest.approx(expected, abs=1e-4)
     best = ranking.best(" ".join(question), 3)
     assert len(best) == min(3, len(corpus))
@@ -85,6 +95,12 @@ def test_passages_that_score_the_same_keep_the_texts_order() -> None:
     ranking = ranking_of(["a reed", "a mill", "a reed", "a mill"])
     assert ranking.best("mill", 3) == [ranking.passages[i] for i in (1, 3, 0)]
     assert ranking.best("nothing of it", 2) == list(ranking.passages[:2])
+
+
+def test_forms_of_a_word_count_for_one_another() -> None:
+    ranking = ranking_of(["die Mühle steht still", "der Turm ist hoch", "viele Mühlen mahlten"])
+    assert ranking.best("Wo war die Windmühle?", 2) == [ranking.passages[i] for i in (0, 2)]
+    assert ranking_of(["日本語", "英語"]).best("日本", 1)[0].start == 0
 
 
 def test_what_is_no_passage_stands_first() -> None:

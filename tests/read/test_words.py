@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgen.read.words import chunks, holds, unspaced, words
+from xgen.read.words import chunks, grams, holds, unspaced, words
 
 
 def spelled(letters: str, marks: str) -> st.SearchStrategy[str]:
@@ -32,6 +32,16 @@ def test_law_runs_without_spaces_become_pairs(run: str) -> None:
     pairs = words(run)
     assert pairs[0] + "".join(pair[1] for pair in pairs[1:]) == run
     assert all(len(pair) == 2 for pair in pairs)
+
+
+@given(st.lists(WORDS, max_size=6))
+def test_law_the_runs_of_a_word_make_it_again(some: list[str]) -> None:
+    for word in words(" ".join(some)):
+        first, *more = grams(word)
+        assert first + "".join(run[-1] for run in more) == f"<{word}>"
+        assert all(len(run) == 4 for run in more)
+    assert grams(" ".join(some)) == [run for word in words(" ".join(some)) for run in grams(word)]
+    assert grams("a 日本 mill") == ["<a>", "<日本>", "<mil", "mill", "ill>"]
 
 
 def test_writings_of_one_word_are_one() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xgen.read.sources import Sources
-from xgen.read.words import words
+from xgen.read.words import grams, words
 from xgen.text.sentences import paragraph_spans, sentence_spans
 
 PASSAGE_TOKENS = 220
@@ -29,7 +29,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Passages and their words' index; `rank` orders them for a question by BM25."""
+    """Passages and the index of their words; `best` orders them for a question by BM25."""
 
     passages: tuple[Passage, ...]
     texts: tuple[str, ...]
@@ -39,13 +39,16 @@ class Ranking:
         import bm25s
 
         index = bm25s.BM25(method="lucene")
-        corpus = [words(text) or [""] for text in self.texts]
+        corpus = [grams(text) or [""] for text in self.texts]
         index.index(corpus, show_progress=False)
         return index
 
     def scores(self, question: str) -> NDArray[np.float32]:
-        """BM25 score of each passage [n] (Robertson and Zaragoza 2009; k1 1.5, b 0.75, as bm25s has it)."""
-        asked = [word for word in words(question) if word in self._holders]
+        """BM25 score of each passage [n] (Robertson and Zaragoza 2009; k1 1.5, b 0.75, as bm25s has it).
+
+        Over runs of four characters: forms of a word count for one another.
+        """
+        asked = [gram for gram in grams(question) if gram in self._index.vocab_dict]
         if not asked:
             return np.zeros(len(self.passages), dtype=np.float32)
         scores: NDArray[np.float32] = self._index.get_scores(asked)

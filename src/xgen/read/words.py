@@ -30,6 +30,20 @@ def words(text: str) -> list[str]:
     return found
 
 
+GRAM = 4
+"""Characters of a run."""
+
+
+def grams(text: str) -> list[str]:
+    """The words of `text` as runs of GRAM characters, ends marked: "<mil", "mill", "ill>"; short ones whole.
+
+    Forms of one word share most of theirs, in any language (McNamee and Mayfield 2004, who found runs of
+    four the best for ranking in eight European languages).
+    """
+    marked = [f"<{word}>" for word in words(text)]
+    return [word[i : i + GRAM] for word in marked for i in range(max(1, len(word) - GRAM + 1))]
+
+
 def holds(text: str, span: str) -> bool:
     """Whether the words of `span` stand in `text` in one run."""
     return f" {' '.join(words(span))} " in f" {' '.join(words(text))} "
