@@ -40,9 +40,23 @@ def attend_reference(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | 
     return out_BHTD.to(q_BHTD.dtype)
 
 
+LONG = 4096
+"""Queries from which cuDNN's attention is worth its plan: it makes one for each new shape, which takes longer
+than a whole pass of a small model, and where beams grow each step has a shape of its own."""
+
+
 def attend_gpu(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | None) -> Tensor:
     """Attention through torch's fused kernels (FlashAttention where there is no mask)."""
-    k_BGSD, v_BGSD = _dense(k_BGSD, q_BHTD.dtype), _dense(v_BGSD, q_BHTD.dtype)
+    backends = torch.backends.cuda
+    allowed: bool = backends.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    backends.enable_cudnn_sdp(allowed and q_BHTD.shape[2] >= LONG)
+    try:
+        return _fused(q_BHTD, _dense(k_BGSD, q_BHTD.dtype), _dense(v_BGSD, q_BHTD.dtype), mask)
+    finally:
+        backends.enable_cudnn_sdp(allowed)
+
+
+def _fused(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) -> Tensor:
     n_queries, n_keys = q_BHTD.shape[2], k_BGSD.shape[2]
     if mask is not None:
         n_groups = q_BHTD.shape[1] // k_BGSD.shape[1]
