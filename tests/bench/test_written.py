@@ -1,4 +1,4 @@
-"""Questions that a model writes: what its reply proposes, what the reader must hold, the rows it is asked in."""
+"""Questions that a model writes: what a reply proposes, what the reader must hold, and the rows of asking."""
 
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
