@@ -23,6 +23,8 @@ NEAR_CHARACTERS = 600
 
 LONGEST_PLACE = 400
 
+NONE = "none"
+
 _BORDER_BEFORE, _BORDER_AFTER = r"(?<!\w)(?<!\w[-./])", r"(?!\w|[-./]\w)"
 
 
@@ -109,10 +111,13 @@ def gone_through(
             strange.append(str(entry))
         rows.append(Row(entry.name, entry.value, entry.holds, sources.citation(start, end)))
     chosen = [row.name for row in rows if row.holds]
+    is_of_names = not reply.answer or not set(reply.answer.split(", ")).isdisjoint(names)
     if reply.answer.isdecimal():
         answer = str(len(chosen))
+    elif is_of_names or reply.chosen:
+        answer = ", ".join(chosen) or NONE
     else:
-        answer = ", ".join(chosen) or (reply.answer if not reply.chosen else "") or "none"
+        answer = reply.answer
     return answer, tuple(rows), tuple(strange)
 
 
