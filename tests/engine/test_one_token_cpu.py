@@ -123,6 +123,36 @@ def test_law_a_token_is_that_of_the_model(models, n_before, seed):
             assert not a[:, :, n_before + 1 :].any()
 
 
+@pytest.mark.parametrize("case", ["one head a key", "biases", "fp32"])
+@pytest.mark.parametrize("larger", [1, 300])
+@pytest.mark.parametrize("n_before", [14, 15, 63, 90])
+def test_over_a_cache_of_bf16(case, larger, n_before, monkeypatch):
+    """Short and long texts, ordinary scores and such as bf16 does not tell apart; guesses lie behind."""
+    monkeypatch.setattr(one_token_cpu, "LONG", 16)
+    monkeypatch.setattr(one_token_cpu, "STEP", 64)
+    fast, plain = pair(**CASES[case])
+    with torch.no_grad():
+        for model in (fast, plain):
+            for layer in model.layers:
+                layer.attention_norm.weight *= larger  # of keys, queries and values
+    ids = torch.randint(0, 128, (n_before + 1,), generator=torch.Generator().manual_seed(n_before)).tolist()
+    cache, exact = (Cache.empty(fast, 96, dtype) for dtype in (torch.bfloat16, torch.float32))
+    with torch.inference_mode():
+        for one in (cache, exact):
+            fast(torch.tensor([[*ids[:-1], 3]])[:, :96], cache=one.buffers)
+            one.length = n_before
+    calls = []
+    in_bf16 = OneTokenCpu._attended_in_bf16
+    monkeypatch.setattr(
+        OneTokenCpu, "_attended_in_bf16", lambda *words: calls.append(in_bf16(*words)) or calls[-1]
+    )
+    logits = one_token_for(fast, cache).after(ids[-1], cache)
+    expected = one_token_for(fast, exact).after(ids[-1], exact)
+    assert len(calls) == (len(fast.layers) if n_before >= 15 else 0)
+    assert all(calls) if larger == 1 else not any(calls)
+    assert far(logits, expected) < 0.03
+
+
 def test_nothing_stays_from_one_token_to_the_next(models):
     fast, _ = models
     fresh = OneTokenCpu(fast)
@@ -198,7 +228,7 @@ def test_it_serves_what_it_is_for():
     fast, plain = pair(MAPS["both"])
     assert one_token_for(fast, Cache.empty(fast, 4)) is not None
     assert one_token_for(fast, Cache.empty(fast, 4, torch.int8)) is None
-    assert one_token_for(fast, Cache.empty(fast, 4, torch.bfloat16)) is None
+    assert one_token_for(fast, Cache.empty(fast, 4, torch.float16)) is None
     assert one_token_for(fast, SimpleNamespace(buffers=empty_buffers(fast, 2, 4))) is None
     assert one_token_for(plain, Cache.empty(plain, 4)) is None
     odd, _ = pair(set(), d_ff=100)  # 8 bits leave such widths alone

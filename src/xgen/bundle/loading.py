@@ -11,7 +11,7 @@ from xgen.bundle.finding import Found, end_ids, find
 from xgen.bundle.int4_copies import INT4_FORM, kept_int4_weights
 from xgen.bundle.int8_copies import INT8_FORM, kept_int8_weights, weights_identity
 from xgen.cards import Card, allows, why
-from xgen.engine.cache import Cache, default_dtype
+from xgen.engine.cache import LONG, Cache, default_dtype
 from xgen.engine.free import NAMES, TYPES, require_cache, require_weights, told
 from xgen.engine.machine import Choice, Clock, all_threads, choice_for, choose, leave_busy_cores
 from xgen.engine.speculate import LONGEST_DRAFT
@@ -42,7 +42,8 @@ class Bundle:
     `adapter` is the folder of the adapter that its weights are changed by, if there is one; the `card`
     is then the adapter's. The weights are 8 bits (model/int8.py) with `int8_only`, and `dtype` is that of
     the activations; else they are of `dtype`, and up to `int8_rows` tokens at once pass through copies of
-    8 bits. Keys and values are kept in `cache_dtype`, which may be int8.
+    8 bits. Keys and values are kept in `cache_dtype`, which may be int8, where there is room for LONG texts
+    (engine/cache.py) in `long_cache_dtype`.
 
     Hidden are the added tokens that do not end a reply and the rows that have no token.
     """
@@ -59,6 +60,7 @@ class Bundle:
     int8_rows: int
     int8_only: bool
     cache_dtype: torch.dtype
+    long_cache_dtype: torch.dtype
     end_ids: frozenset[int]
     hidden_ids: frozenset[int]
 
@@ -79,14 +81,19 @@ class Bundle:
         weights = INT8 if self.int8_only else NAMES[self.dtype]
         return Setting(weights, NAMES[self.cache_dtype], NAMES[self.dtype])
 
+    def cache_dtype_for(self, capacity: int) -> torch.dtype:
+        """In what so many tokens are kept."""
+        return self.cache_dtype if capacity < LONG else self.long_cache_dtype
+
     def empty_cache(self, capacity: int) -> Cache:
         """Room for the keys and values of `capacity` tokens; XgenError if there is not so much memory."""
-        require_cache(self.shape, self.setting, capacity, self.device)
-        return Cache.empty(self.model, capacity, self.cache_dtype)
+        dtype = self.cache_dtype_for(capacity)
+        require_cache(self.shape, replace(self.setting, cache=NAMES[dtype]), capacity, self.device)
+        return Cache.empty(self.model, capacity, dtype)
 
     def cache_bytes(self, n_tokens: int) -> int:
         """What the keys and values of `n_tokens` take."""
-        return n_tokens * token_bytes(self.shape, self.setting.cache)
+        return n_tokens * token_bytes(self.shape, NAMES[self.cache_dtype_for(n_tokens)])
 
     @property
     def longest_draft(self) -> int:
@@ -115,10 +122,10 @@ def load(
     which take half the memory; activations in what the device computes fastest). Weights in the stored
     type stay mapped to the file on a CPU, 8-bit ones to their copy in the cache folder. `adapter` is a PEFT
     folder, whose low-rank weights are added to the model's in fp32; a name of ADAPTED has its own. `cache`
-    is what keys and values are kept in: "auto" (fp32 on a CPU, the activations' type elsewhere), "fp32",
-    "bf16", "fp16" or "int8". Raises NotPulled for a known model that is not on disk, BadModel for an unknown
-    or damaged one and for an adapter of another, XgenError for a device or type that is not there and for
-    weights that the memory does not hold.
+    is what keys and values are kept in: "auto" (fp32 on a CPU, for long texts bf16 where it computes in
+    that; the activations' type elsewhere), "fp32", "bf16", "fp16" or "int8". Raises NotPulled for a known
+    model that is not on disk, BadModel for an unknown or damaged one and for an adapter of another,
+    XgenError for a device or type that is not there and for weights that the memory does not hold.
     """
     started = Clock.now()
     found = find(name_or_folder, adapter)
@@ -156,6 +163,7 @@ def load(
         int8_rows=choice.int8_rows,
         int8_only=choice.int8_only,
         cache_dtype=cache_dtype,
+        long_cache_dtype=_cache_dtype(place, choice, cache, LONG),
         end_ids=ends,
         hidden_ids=frozenset(nameless) - ends,
     )
@@ -166,11 +174,13 @@ def _say_once(text: str) -> None:
     note(text)
 
 
-def place_and_types(device: str, dtype: str, cache: str) -> tuple[torch.device, Choice, torch.dtype]:
-    """Where and in what `load` computes and keeps what was read, by the same names; XgenError as there."""
+def place_and_types(
+    device: str, dtype: str, cache: str, capacity: int = 0
+) -> tuple[torch.device, Choice, torch.dtype]:
+    """Where and in what `load` computes and keeps `capacity` tokens, by the same names; raises as it does."""
     place = _device(device)
     choice = _choice(place, dtype)
-    return place, choice, _cache_dtype(place, choice, cache)
+    return place, choice, _cache_dtype(place, choice, cache, capacity)
 
 
 def _device(name: str) -> torch.device:
@@ -200,10 +210,10 @@ def _choice(device: torch.device, dtype: str) -> Choice:
     return choice
 
 
-def _cache_dtype(device: torch.device, choice: Choice, cache: str) -> torch.dtype:
+def _cache_dtype(device: torch.device, choice: Choice, cache: str, capacity: int) -> torch.dtype:
     if cache not in ("auto", *TYPES):
         raise XgenError(f"cache {cache!r}", "it is not known", "use auto, " + ", ".join(TYPES))
-    return default_dtype(device, choice.dtype) if cache == "auto" else TYPES[cache]
+    return default_dtype(device, choice.dtype, capacity) if cache == "auto" else TYPES[cache]
 
 
 def _model(found: Found, device: torch.device, choice: Choice) -> Transformer:

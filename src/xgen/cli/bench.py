@@ -75,13 +75,13 @@ def _speed(
     if name not in SHAPES:
         raise XgenError(f"shape {name!r}", "it is not known", "use " + ", ".join(SHAPES))
     shape = SHAPES[name]
-    place, choice, cache_dtype = place_and_types(*kinds)
+    n_kept = context + (tokens if what == "decode" else 0) + 1
+    place, choice, cache_dtype = place_and_types(*kinds, n_kept)
     weights = "int8" if choice.int8_only else NAMES[choice.dtype]
     setting = Setting(weights, NAMES[cache_dtype], NAMES[choice.dtype])
     if context > shape.max_seq_len:
         window = f"{name}'s window is {shape.max_seq_len:,} tokens"
         raise XgenError(f"--context {context}", window, f"read at most {shape.max_seq_len}")
-    n_kept = context + (tokens if what == "decode" else 0) + 1
     require_weights(name, shape, setting, place)
     require_cache(shape, setting, n_kept, place, loaded=False)
     note(memory_told(name, shape, setting, n_kept, place))

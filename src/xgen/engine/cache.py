@@ -12,18 +12,24 @@ Buffers = list[tuple[Tensor, ...]]
 """Of each layer keys and values, [rows, n_kv_heads, capacity, head_dim], and in 8 bits their scales
 (model/keys_values.py)."""
 
+LONG = 3072
+"""Tokens from which on keys and values of bf16 are faster for a single query than of fp32 (one_token_cpu.py);
+before, calls cost more than what is read."""
 
-def default_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+
+def default_dtype(device: torch.device, dtype: torch.dtype, capacity: int) -> torch.dtype:
     """What keys and values are kept in where activations are of `dtype`: that, but fp32 on a CPU, where few
-    rows are multiplied in fp32."""
-    return torch.float32 if device.type == "cpu" else dtype
+    rows are multiplied in fp32, unless there is room for LONG texts in a cache of bf16."""
+    if device.type != "cpu" or (dtype == torch.bfloat16 and capacity >= LONG):
+        return dtype
+    return torch.float32
 
 
 def empty_buffers(
     model: Transformer, n_rows: int, capacity: int, dtype: torch.dtype | None = None
 ) -> Buffers:
     """Room for `capacity` tokens in each of `n_rows` rows, in `dtype` or the default one."""
-    shape, dtype = model.shape, dtype or default_dtype(model.device, model.dtype)
+    shape, dtype = model.shape, dtype or default_dtype(model.device, model.dtype, capacity)
     size = (n_rows, shape.n_kv_heads, capacity, shape.head_dim)
     sizes = [(size, dtype)] * 2 + [(size[:-1], torch.float32)] * (2 if dtype == torch.int8 else 0)
     return [

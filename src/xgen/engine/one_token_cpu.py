@@ -19,10 +19,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention, silu
 
-from xgen.engine.cache import Cache
+from xgen.engine.cache import LONG, Cache
+from xgen.model.attention_cpu import attend_cpu
 from xgen.model.int4 import WeightInt4, product
 from xgen.model.int8 import WeightInt8
 from xgen.model.transformer import Transformer, frequencies
+
+STEP = 256
+"""Keys are read in whole multiples of so many: torch prepares a product of another size for a millisecond."""
+
+LARGEST = 64.0
+"""Scores, in nats, up to which bf16 tells the best ones of a query from others (within a quarter)."""
 
 Product = Callable[[Tensor], Tensor]
 """One row [1, K] (bf16) to [1, N] (bf16)."""
@@ -41,7 +48,7 @@ class _Layer:
 
 
 class OneTokenCpu:
-    """One token after another through `model`, over any cache of one row in fp32."""
+    """One token after another through `model`, over any cache of one row in fp32 or bf16."""
 
     def __init__(self, model: Transformer) -> None:
         self._model, shape = weakref.proxy(model), model.shape  # `_made` forgets models that nobody has
@@ -60,6 +67,7 @@ class OneTokenCpu:
         self._rotated_halves = self._rotated_ED[:, :half], self._rotated_ED[:, half:]
         self._seen_1N = torch.empty(1, n_heads * shape.head_dim, dtype=torch.bfloat16)
         self._seen_1GXD = self._seen_1N.view(self._q_1GXD.shape)
+        self._scores_GXS = self._seen_1N.new_empty(0, 0, 0)
         self._zeros_M = torch.zeros(shape.d_model)
 
     @torch.inference_mode()
@@ -89,10 +97,7 @@ class OneTokenCpu:
             rotated_second.addcmul_(first, sin)
             keys.select(2, position).copy_(self._k_1GD)
             values.select(2, position).copy_(self._v_1GD)
-            seen_1GXD = scaled_dot_product_attention(
-                self._q_1GXD, keys.narrow(2, 0, end), values.narrow(2, 0, end)
-            )
-            self._seen_1GXD.copy_(seen_1GXD)
+            self._attend(keys, values, end)
             x_M += layer.o(self._seen_1N)[0]
             h_1M = self._normed(x_M, layer.ffn_norm)
             gated_1N = silu(layer.gate(h_1M), inplace=True).mul_(layer.up(h_1M))
@@ -100,6 +105,38 @@ class OneTokenCpu:
         hidden_1M = self._normed(x_M, self._norm, self._model.norm.weight.dtype)
         logits_1V: Tensor = self._model.logits(hidden_1M)
         return logits_1V[0]
+
+    def _attend(self, keys: Tensor, values: Tensor, end: int) -> None:
+        """What the query sees of the first `end` keys [1, G, capacity, D], to the product behind it."""
+        first_keys, first_values = keys.narrow(2, 0, end), values.narrow(2, 0, end)
+        if keys.dtype == torch.float32:
+            seen_1GXD = scaled_dot_product_attention(self._q_1GXD, first_keys, first_values)
+        elif end >= LONG and self._attended_in_bf16(keys[0], values[0], end):
+            return
+        else:
+            q_1HTD = self._q_1GXD.flatten(1, 2)[:, :, None]
+            seen_1GXD = attend_cpu(q_1HTD, first_keys, first_values, None).view(self._q_1GXD.shape)
+        self._seen_1GXD.copy_(seen_1GXD)
+
+    def _attended_in_bf16(self, k_GSD: Tensor, v_GSD: Tensor, end: int) -> bool:
+        """The same, by two products for each key head; False where scores are too large for bf16.
+
+        Keys behind the text get no weight, so what stands there need only be finite.
+        """
+        n_read = min(-(-end // STEP) * STEP, k_GSD.shape[1])
+        if self._scores_GXS.shape[2] != n_read:
+            self._scores_GXS = self._seen_1N.new_empty(*self._q_1GXD.shape[1:3], n_read)
+        scores_GXS = self._scores_GXS
+        q_GXD = (self._q_1GXD[0] * k_GSD.shape[2] ** -0.5).bfloat16()
+        for q_XD, k_SD, scores_XS in zip(q_GXD, k_GSD, scores_GXS, strict=True):
+            torch.mm(q_XD, k_SD[:n_read].t(), out=scores_XS)
+        scores_GXS[..., end:] = float("-inf")
+        if not scores_GXS.amax(-1).abs().amax() <= LARGEST:
+            return False
+        torch.softmax(scores_GXS, -1, out=scores_GXS)
+        for scores_XS, v_SD, seen_XD in zip(scores_GXS, v_GSD, self._seen_1GXD[0], strict=True):
+            torch.mm(scores_XS, v_SD[:n_read], out=seen_XD)
+        return True
 
     def _normed(self, x_M: Tensor, weight_M: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
         """As RMSNorm has it, [M] -> [1, M]."""
@@ -181,10 +218,10 @@ _made: weakref.WeakKeyDictionary[Transformer, OneTokenCpu | None] = weakref.Weak
 def one_token_for(model: Transformer, cache: Cache) -> OneTokenCpu | None:
     """The pass of one token for this model, made at its first; None where it does not serve.
 
-    Nor does it for keys and values in other types than fp32, or for several rows of them.
+    Nor does it for keys and values in other types than fp32 and bf16, or for several rows of them.
     """
     keys, *others = cache.buffers[0]
-    if len(others) != 1 or len(keys) != 1 or keys.dtype != torch.float32:
+    if len(others) != 1 or len(keys) != 1 or keys.dtype not in (torch.float32, torch.bfloat16):
         return None
     if model not in _made:
         _made[model] = OneTokenCpu(model) if serves(model) else None
