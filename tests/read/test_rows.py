@@ -1,14 +1,16 @@
 """Replies that go through a table: what the model writes is handed in, what becomes of it is looked at."""
 
+import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xgen.data.made.layouts import LAYOUTS, Table
 from xgen.read import trust
 from xgen.read.reader import Reader
-from xgen.read.rows import around, goes_round, gone_through, is_begun, is_ruled_out, joined
+from xgen.read.rows import around, goes_round, gone_through, is_begun, is_ruled_out, joined, passed_over
 from xgen.read.select import Passage
 from xgen.read.sources import Sources
 from xgen.text.document import Document
@@ -163,3 +165,33 @@ def test_names_over_broken_lines_and_values_before_them_are_found() -> None:
     said, rows, strange = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, "Tern-2B"))
     assert (said, strange) == ("Tern-2B", ())
     assert [row.citation.quote for row in rows] == ["MIT: Tern-\n2B, Wren-9B", "research only: Heron\n 3B"]
+
+
+@pytest.mark.parametrize("parting", ["pipes", "tabs", "aligned", "semicolons", "quoted"])
+@given(data=st.data())
+@settings(deadline=None, max_examples=20)
+def test_law_rows_that_were_passed_over_are_named_and_no_others(parting: str, data: st.DataObject) -> None:
+    n_rows = data.draw(st.integers(3, 9))
+    rows = [
+        [f"Wren-{n}B", data.draw(st.sampled_from(["MIT", "research only"])), f"{n}T"] for n in range(n_rows)
+    ]
+    text = LAYOUTS[parting](Table(["Name", "Terms of use", "Seen"], rows), random.Random(0)).text
+    text = f"Birds, and what may be done with them, of 2023.\n\n{text}\n\nTerms are those of the weights."
+    kept = data.draw(st.sets(st.integers(0, n_rows - 1), min_size=2))
+    entries = tuple(Entry(row[0], row[1], True) for n, row in enumerate(rows) if n in kept)
+    sources = Sources.of([Document("a.txt", text)])
+    _, told, _ = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, "x"))
+    missed = [line.quote for line in passed_over(sources, told)]
+    assert [next(row[0] for row in rows if row[0] in line) for line in missed] == [
+        row[0] for n, row in enumerate(rows) if n not in kept
+    ]
+
+
+def test_in_sheets_nobody_knows_what_was_passed_over(reader: Reader, says: Says) -> None:
+    text = "Tern\nWeights: MIT\n\nWren\nWeights: research only\n\nKite\nWeights: MIT\n"
+    says(str(row_reply([Entry("Tern", "MIT", True), Entry("Kite", "MIT", True)])))
+    answer = reader.ask(Document("a.txt", text), QUESTION, how="whole")
+    assert (answer.answer, answer.passed_over) == ("Tern, Kite", ())
+    says(str(row_reply(ENTRIES[:2])))
+    answer = reader.ask(TABLE, QUESTION, how="whole")
+    assert "passed over: \u201c| Wren-9B | MIT | CC-BY-NC-4.0 |\u201d\n   [models.md, line 7]" in str(answer)

@@ -84,7 +84,8 @@ class Answer:
     span is then `evidence`. `unsupported` holds the sentences, numbers, dates and names of the answer
     that the document does not bear out; `read` are the passages that were read, empty where all was;
     `cut` says that a free answer ends at the limit of its tokens. `rows` are the entries of a table or list
-    that the answer was found from, one by one, where it was asked which of them have a property.
+    that the answer was found from, one by one, where it was asked which of them have a property;
+    `passed_over` are lines of the same table that look like them and are none.
     """
 
     question: str
@@ -99,6 +100,7 @@ class Answer:
     answer_tokens: int = 0
     read: tuple[Citation, ...] = ()
     rows: tuple[Row, ...] = ()
+    passed_over: tuple[Citation, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -121,6 +123,7 @@ class Answer:
             "answer_tokens": self.answer_tokens,
             "read": [asdict(passage) for passage in self.read],
             "rows": [asdict(row) for row in self.rows],
+            "passed_over": [asdict(line) for line in self.passed_over],
         }
 
     def __str__(self) -> str:
@@ -129,6 +132,7 @@ class Answer:
         if self.cut:
             details.append(f"cut at {self.answer_tokens} tokens; --max-answer-tokens takes more")
         details += [str(each) for each in self.rows or self.citations]
+        details += [f"passed over: {line}" for line in self.passed_over]
         details += [f"not borne out by the document: {_one_line(piece)}" for piece in self.unsupported]
         if self.evidence is not None:
             details.append(str(self.evidence))

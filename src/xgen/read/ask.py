@@ -25,7 +25,7 @@ from xgen.read.answer import Answer, Span
 from xgen.read.free import Written, hold, write
 from xgen.read.prompt import ABSENT, FREE, QUOTE, document_ids, question_ids, question_length
 from xgen.read.quote import Candidate, Quoter, locate, sentence_around
-from xgen.read.rows import around, goes_round, gone_through, is_begun, is_ruled_out, joined
+from xgen.read.rows import around, goes_round, gone_through, is_begun, is_ruled_out, joined, passed_over
 from xgen.read.select import Passage, Ranking
 from xgen.read.sources import BREAK, Sources
 from xgen.read.words import holds, words
@@ -306,6 +306,7 @@ class Asker:
         if not rows:
             return answer
         citations = tuple(dict.fromkeys(row.citation for row in rows if row.holds))
+        answer = replace(answer, passed_over=passed_over(self.sources, rows))
         return replace(answer, answer=said, rows=rows, citations=citations, unsupported=unsupported, cut=cut)
 
     def _best(self, evidence: Sequence[Evidence]) -> tuple[Evidence | None, trust.Judgement]:

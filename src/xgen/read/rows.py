@@ -5,9 +5,9 @@ than a line of its own; the last line says whether names or their number were as
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from xgen.read.answer import Row
+from xgen.read.answer import Citation, Row
 from xgen.read.select import Passage
 from xgen.read.sources import Sources
 from xgen.text.rows import Entry, RowReply, begins_rows, parse_rows
@@ -24,6 +24,9 @@ NEAR_CHARACTERS = 600
 LONGEST_PLACE = 400
 
 NONE = "none"
+
+_MARKS = (r"\|", r"\t", ";", r" \u00b7 ", r" - ", r" / ", r'","', r"(?<=\S)  +(?=\S)", r" & ", r", ")
+"""What parts the cells of a line of a table, as patterns."""
 
 _BORDER_BEFORE, _BORDER_AFTER = r"(?<!\w)(?<!\w[-./])", r"(?!\w|[-./]\w)"
 
@@ -119,6 +122,53 @@ def gone_through(
     else:
         answer = reply.answer
     return answer, tuple(rows), tuple(strange)
+
+
+def passed_over(sources: Sources, rows: Sequence[Row]) -> tuple[Citation, ...]:
+    """Lines of the rows' table that are like theirs and none of them: entries that a model may have missed.
+
+    Known only where each row is a line of its own, with as many marks between its cells as the others. The
+    first such line above the rows is the table's head; what reads like it is another page's.
+    """
+    found: list[Citation] = []
+    for document, begin in zip(sources.documents, sources.starts, strict=True):
+        quotes = [row.citation.quote for row in rows if row.citation.path == document.path]
+        starts = {row.citation.start for row in rows if row.citation.path == document.path}
+        marks = _marks_of(quotes)
+        if len(quotes) < 2 or not marks:
+            continue
+        table = _stretch(document.text, min(starts), max(starts), marks)
+        head = table[0] if table and table[0][0] not in starts else None
+        for start, end in table:
+            line = document.text[start:end]
+            is_head = head is not None and line == document.text[slice(*head)]
+            if start not in starts and not is_head and any(sign.isalnum() for sign in line):
+                found.append(sources.citation(begin + start, begin + end))
+    return tuple(found)
+
+
+def _marks_of(lines: Sequence[str]) -> dict[str, int]:
+    """What parts the cells of these lines, and how many there are of it in each; none if they differ."""
+    counts = {mark: {len(re.findall(mark, line)) for line in lines} for mark in _MARKS}
+    if any("\n" in line for line in lines):
+        return {}
+    return {mark: n for mark, (n, *others) in counts.items() if n and not others}
+
+
+def _stretch(text: str, first: int, last: int, marks: Mapping[str, int]) -> list[tuple[int, int]]:
+    """The lines with these marks from the one at `first` to that at `last`, and on without a gap.
+
+    Lines without letters, which rule a table, make no gap.
+    """
+    lines = [(m.start(), m.end()) for m in re.finditer(r"[^\s][^\n]*(?<!\s)", text)]
+    alike = [all(len(re.findall(mark, text[a:b])) == n for mark, n in marks.items()) for a, b in lines]
+    i = next(i for i, (a, _) in enumerate(lines) if a >= first)
+    j = next(i for i, (a, _) in enumerate(lines) if a >= last)
+    while i and (alike[i - 1] or not re.search(r"\w", text[slice(*lines[i - 1])])):
+        i -= 1
+    while j + 1 < len(lines) and alike[j + 1]:
+        j += 1
+    return [line for line, is_alike in zip(lines[i : j + 1], alike[i : j + 1], strict=True) if is_alike]
 
 
 def _places(text: str, passage: Passage, entry: Entry) -> list[tuple[bool, int, int]]:
