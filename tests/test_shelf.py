@@ -1,4 +1,4 @@
-"""One limit over both kinds of what stays on the disk, and one order of removal."""
+"""One limit over all kinds of what stays on the disk, and one order of removal."""
 
 import os
 from pathlib import Path
@@ -27,6 +27,9 @@ def put(key: str, kind: str) -> Path:
     if kind == shelf.TEXT:
         noise = torch.randint(0x4E00, 0x9000, (6000,), generator=torch.Generator().manual_seed(1))
         assert kept_texts.keep(key, Document("a.pdf", "".join(map(chr, noise.tolist()))))
+    elif kind == shelf.WORDS:
+        with shelf.shelved(shelf.path_of(key, kind)) as draft:
+            draft.write_bytes(bytes(10_000))
     else:
         cache = Cache([(torch.ones(1, 1, 80, 16), torch.ones(1, 1, 80, 16))], 80)
         assert kept_whole.keep(key, cache, torch.float32, "tiny", ["a.txt"])
@@ -37,8 +40,8 @@ def names() -> set[str]:
     return {file.path.stem for file in shelf.files()}
 
 
-@given(st.lists(st.sampled_from([shelf.WHOLE, shelf.TEXT]), min_size=2, max_size=6), st.floats(0, 70))
-def test_law_the_limit_is_over_both_kinds_and_the_least_recently_used_go(kinds: list[str], kb: float) -> None:
+@given(st.lists(st.sampled_from(shelf.KINDS), min_size=2, max_size=6), st.floats(0, 70))
+def test_law_the_limit_is_over_all_kinds_and_the_least_recently_used_go(kinds: list[str], kb: float) -> None:
     with pytest.MonkeyPatch.context() as patch:
         shelf.clear()
         paths = [put(str(number), kind) for number, kind in enumerate(kinds)]
@@ -79,7 +82,7 @@ def test_what_is_larger_than_the_limit_costs_nothing_else(monkeypatch: pytest.Mo
 
 
 def test_both_kinds_are_cleared_and_files_of_others_stay(home: Path) -> None:
-    for kind in (shelf.WHOLE, shelf.TEXT):
+    for kind in shelf.KINDS:
         put("k", kind)
     (shelf.folder() / ".k.text.draft").write_bytes(b"of a process that was killed")
     (shelf.folder() / "notes.txt").write_text("not ours")

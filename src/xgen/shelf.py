@@ -1,8 +1,9 @@
 """What stays on the disk of documents that were read: one folder under one limit.
 
-Two kinds lie here: keys and values of what was read whole (engine/kept.py) and texts that were extracted
-(text/kept.py). Both hold what the documents say: the files are for their owner alone (0600). Where there
-are more bytes than the limit, the least recently used go first.
+Three kinds lie here: keys and values of what was read whole (engine/kept.py), texts that were extracted
+(text/kept.py) and indices of long documents' words (read/indexed.py). All hold what the documents say: the
+files are for their owner alone (0600). Where there are more bytes than the limit, the least recently used go
+first.
 """
 
 import os
@@ -18,6 +19,8 @@ from xgen.files import cache_folder, whole_file
 
 WHOLE = ".safetensors"
 TEXT = ".text"
+WORDS = ".words"
+KINDS = (WHOLE, TEXT, WORDS)
 
 LIMIT_BYTES = 2_000_000_000
 """Of all files together, unless XGEN_CACHE_GB says otherwise."""
@@ -51,7 +54,7 @@ def limit_bytes() -> int:
 
 
 def path_of(key: str, kind: str) -> Path:
-    """The file of `key`; `kind` is WHOLE or TEXT."""
+    """The file of `key`; `kind` is one of KINDS."""
     return folder() / f"{key}{kind}"
 
 
@@ -79,9 +82,9 @@ def drop(path: Path) -> None:
 
 
 def files() -> list[Shelved]:
-    """All files of both kinds, the last used first."""
+    """All files of all kinds, the last used first."""
     found = []
-    for path in [*folder().glob(f"*{WHOLE}"), *folder().glob(f"*{TEXT}")]:
+    for path in (path for kind in KINDS for path in folder().glob(f"*{kind}")):
         with suppress(OSError):  # another process has just removed it
             stat = path.stat()
             found.append(Shelved(path, stat.st_size, stat.st_mtime))
@@ -89,7 +92,7 @@ def files() -> list[Shelved]:
 
 
 def clear() -> int:
-    """Remove all files of both kinds, half-written ones of killed processes too; returns how many bytes."""
+    """Remove all files of all kinds, half-written ones of killed processes too; returns how many bytes."""
     removed = 0
     for path in [*(file.path for file in files()), *folder().glob(".*")]:
         with suppress(FileNotFoundError):  # another process was faster

@@ -11,6 +11,9 @@ from safetensors.torch import save_file
 from xgen import shelf
 from xgen.engine import kept
 from xgen.engine.cache import Cache
+from xgen.read import indexed
+from xgen.read.select import rank_passages
+from xgen.read.sources import Sources
 from xgen.text import kept as texts
 from xgen.text.document import Document
 
@@ -48,6 +51,21 @@ def test_texts_are_shown_and_cleared_with_documents(run_xgen: Callable, document
     assert named == {"report.pdf": (26, size), "": (0, len(b"damaged"))}
     assert json.loads(run_xgen("cache", "--clear", "--json").out)["removed_bytes"] == found["total_bytes"]
     assert list(shelf.folder().iterdir()) == []
+
+
+def test_indices_of_words_are_shown_and_cleared(run_xgen: Callable, home: Path) -> None:
+    sources = Sources.of([Document("a.pdf", "Heron stands in the reeds."), Document("b.pdf", "Ada led it.")])
+    offsets = [(i, i + 1) for i in range(len(sources.text))]
+    indexed.store("w", sources, offsets, rank_passages(sources, offsets))
+    shelf.path_of("bad", shelf.WORDS).write_bytes(b"damaged")
+    shown = run_xgen("cache").out
+    for part in ("words", "2 passages", "a.pdf, b.pdf", "damaged"):
+        assert part in shown
+    named = {
+        tuple(e["documents"]): e["passages"] for e in json.loads(run_xgen("cache", "--json").out)["words"]
+    }
+    assert named == {("a.pdf", "b.pdf"): 2, (): 0}
+    assert json.loads(run_xgen("cache", "--clear", "--json").out)["words"] == []
 
 
 def test_8_bit_copies_are_shown_and_stay(run_xgen: Callable, document: int, home: Path) -> None:

@@ -12,9 +12,10 @@ from xgen.errors import TooLong, XgenError
 from xgen.read.answer import MAX_ANSWER_TOKENS, Answer, DocumentReport, Reading, Summary
 from xgen.read.ask import MAX_QUESTION_TOKENS, SPARE_TOKENS, Asker, beside_document
 from xgen.read.chat import Chat
+from xgen.read.indexed import indexed
 from xgen.read.prompt import question_length
 from xgen.read.quote import Quoter
-from xgen.read.select import Passage, rank_passages
+from xgen.read.select import Passage
 from xgen.read.sources import Sources
 from xgen.read.summarize import summarize as summary_of
 from xgen.read.window import BESIDE_TOKENS, How, Plan, plan, tokens_inside, window_for
@@ -84,7 +85,8 @@ class Reader:
         With `quote` an answer is a span of the documents, written under that constraint, or None.
         `how` is "whole", "select", "head" or "tail", by default the way that measures better for the
         model; `window` is in tokens. On a CPU what was read whole stays on the disk for the next time
-        unless `keep` is False (engine/kept.py). `tell` is given each block of the reading's text as
+        unless `keep` is False (engine/kept.py), and of long documents the index of their words
+        (indexed.py). `tell` is given each block of the reading's text as
         soon as it is known: how it is read, the summary, each answer, what was read.
 
         Raises TooLong if a question is too long or `how` is "whole" and the documents do not fit,
@@ -95,7 +97,7 @@ class Reader:
         timing: dict[str, float] = {}
         with _timed(timing, "text"):
             prepared = self.prepare(
-                documents, how if questions else None, window, questions, max_answer_tokens
+                documents, how if questions else None, window, questions, max_answer_tokens, keep
             )
         asker = prepared.asker
         reading = Reading(
@@ -137,6 +139,7 @@ class Reader:
         window: int | None = None,
         questions: Sequence[str] = (),
         max_answer_tokens: int = MAX_ANSWER_TOKENS,
+        keep: bool = False,
     ) -> "Prepared":
         """Decide how documents are read and make them ready to be asked; see `read`.
 
@@ -145,12 +148,12 @@ class Reader:
         for question in questions:
             self._require_short(question)
         sources = Sources.of(documents)
-        _, offsets = self.bundle.tokenizer.encode_with_offsets(sources.text)
+        offsets, ranking = indexed(sources, self.bundle.tokenizer, keep and bool(questions))
         limit = window_for(self.bundle.shape.max_seq_len, window)
         reserve = max(BESIDE_TOKENS, beside_document(self.bundle, questions, max_answer_tokens))
         default: How = "whole" if self.bundle.card.default_read == "whole" else "select"
         decided = plan(sources, offsets, how, default, limit, reserve, self.bundle.shape.max_seq_len)
-        asker = Asker(self.bundle, sources, rank_passages(sources, offsets), decided.whole, self._quoter)
+        asker = Asker(self.bundle, sources, ranking, decided.whole, self._quoter)
         return Prepared(decided, asker, offsets)
 
     def _require_short(self, question: str) -> None:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,30 +27,51 @@ class Passage:
 
 
 @dataclass(frozen=True)
+class Index:
+    """Which passages hold which runs of characters, and words.
+
+    What a run of `columns`, say the i-th, adds to the score of passage `rows[j]` is `scores[j]` (fp32), for
+    `starts[i] <= j < starts[i + 1]`. `holders` counts the passages that a word stands in.
+    """
+
+    columns: dict[str, int]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    holders: dict[str, int]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Index":
+        """Of passages, by BM25 (Robertson and Zaragoza 2009; k1 1.5, b 0.75, as bm25s has it)."""
+        import bm25s
+
+        made = bm25s.BM25(method="lucene")
+        made.index([grams(text) or [""] for text in texts], show_progress=False)
+        holders = Counter(word for text in texts for word in set(words(text)))
+        found = made.scores
+        return cls(made.vocab_dict, found["indptr"], found["indices"], found["data"], dict(holders))
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Passages and the index of their words; `best` orders them for a question by BM25."""
 
     passages: tuple[Passage, ...]
     texts: tuple[str, ...]
+    known: Index | None = None
 
     @cached_property
-    def _index(self) -> Any:
-        import bm25s
-
-        index = bm25s.BM25(method="lucene")
-        corpus = [grams(text) or [""] for text in self.texts]
-        index.index(corpus, show_progress=False)
-        return index
+    def index(self) -> Index:
+        """The one that is `known`, or made at the first question."""
+        return self.known or Index.of(self.texts)
 
     def scores(self, question: str) -> NDArray[np.float32]:
-        """BM25 score of each passage [n] (Robertson and Zaragoza 2009; k1 1.5, b 0.75, as bm25s has it).
-
-        Over runs of four characters: forms of a word count for one another.
-        """
-        asked = [gram for gram in grams(question) if gram in self._index.vocab_dict]
-        if not asked:
-            return np.zeros(len(self.passages), dtype=np.float32)
-        scores: NDArray[np.float32] = self._index.get_scores(asked)
+        """BM25 score of each passage [n]; over runs of four: forms of a word count for one another."""
+        index, scores = self.index, np.zeros(len(self.passages), dtype=np.float32)
+        for gram in grams(question):
+            if (column := index.columns.get(gram)) is not None:
+                here = slice(index.starts[column], index.starts[column + 1])
+                scores[index.rows[here]] += index.scores[here]  # a passage stands once in a column
         return scores
 
     def best(self, question: str, n: int) -> list[Passage]:
@@ -75,14 +95,10 @@ class Ranking:
         """
         asked, held = set(words(question)), set(words(text))
         weights = {
-            word: float(np.log1p(len(self.texts) / (1 + self._holders.get(word, 0)))) for word in asked
+            word: float(np.log1p(len(self.texts) / (1 + self.index.holders.get(word, 0)))) for word in asked
         }
         total = sum(weights.values())
         return sum(w for word, w in weights.items() if word in held) / total if total else 0.0
-
-    @cached_property
-    def _holders(self) -> Counter[str]:
-        return Counter(word for text in self.texts for word in set(words(text)))
 
 
 def rank_passages(sources: Sources, offsets: Sequence[tuple[int, int]]) -> Ranking:

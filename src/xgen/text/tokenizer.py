@@ -7,10 +7,12 @@ template itself writes (`Piece.markup`) can become one. So it is with turns that
 """
 
 import codecs
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,12 @@ class Tokenizer:
         self._headers = Headers(tuple(map(tuple, begun)), self._bytes, id_of)
         spellings = sorted(self.special_ids, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells it from all others that give a text other tokens or other places of them."""
+        said = [self._plain.to_str(), sorted(self.special_ids.items()), self.turn_headers]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     @classmethod
     def from_folder(cls, folder: Path, template: ChatTemplate | None = None) -> "Tokenizer":

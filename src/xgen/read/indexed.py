@@ -1,0 +1,179 @@
+"""Long documents counted, cut and indexed once: found again by their texts, the tokenizer and our code.
+
+What the words of a folder's documents point to takes seconds to work out and a tenth of one to read back. The
+files lie on the shelf (shelf.py), for their owner alone; one that is damaged or of another form is removed
+and made anew. Nothing here costs an answer.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xgen import shelf
+from xgen.errors import NoRoom
+from xgen.read.select import Index, Passage, Ranking, rank_passages
+from xgen.read.sources import Sources
+from xgen.show import note
+from xgen.text.tokenizer import Tokenizer
+
+FORM = "1"
+"""Of the files; another one is never read."""
+
+FROM_CHARACTERS = 200_000
+"""Shorter texts, of some fifty pages, are indexed anew in a third of a second."""
+
+CODE = (
+    *(f"read/{name}.py" for name in ("select", "sources", "words")),
+    *(f"text/{name}.py" for name in ("headers", "ranked", "sentences", "tokenizer")),
+)
+LIBRARIES = ("bm25s", "tokenizers", "tiktoken")
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+Offsets = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class KeptIndex:
+    """A kept index: its documents' names, its passages, and when it was used last."""
+
+    path: Path
+    documents: tuple[str, ...]
+    n_passages: int
+    n_bytes: int
+    used: float
+
+
+def indexed(sources: Sources, tokenizer: Tokenizer, keep: bool) -> tuple[Offsets, Ranking]:
+    """The tokens' places in the sources' text, and its passages; long ones from the disk if they are there.
+
+    With `keep` they are there the next time, unless the disk is full, which is said.
+    """
+    keep = keep and len(sources.text) >= FROM_CHARACTERS and shelf.limit_bytes() > 0
+    key = key_of(sources, tokenizer) if keep else ""
+    if keep and (found := recall(key, sources)) is not None:
+        return found
+    _, offsets = tokenizer.encode_with_offsets(sources.text)
+    ranking = rank_passages(sources, offsets)
+    if keep:
+        try:
+            store(key, sources, offsets, ranking)
+        except (OSError, NoRoom) as error:
+            reason = error.what if isinstance(error, NoRoom) else (error.strerror or str(error)).lower()
+            note(f"the index of the documents' words is not kept for the next time: {reason}")
+    return offsets, ranking
+
+
+def key_of(sources: Sources, tokenizer: Tokenizer) -> str:
+    """The name under which the index of these texts is kept, whatever their files are called."""
+    digest = hashlib.sha256(f"{FORM} {_code()} {tokenizer.identity} {sources.starts} ".encode())
+    digest.update(sources.text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def store(key: str, sources: Sources, offsets: Offsets, ranking: Ranking) -> bool:
+    """Keep an index, made now if it was not yet; False if it is over the limit.
+
+    Raises OSError or NoRoom where the disk is not to be written or full; nothing half-written stays.
+    """
+    index = ranking.index
+    arrays: dict[str, NDArray[Any]] = {
+        "names": _bytes([document.path for document in sources.documents]),
+        "offsets": np.array(offsets, np.uint32).reshape(-1, 2),
+        "passages": np.array([(p.start, p.end, p.n_tokens) for p in ranking.passages], np.uint32).reshape(
+            -1, 3
+        ),
+        "columns": _bytes(index.columns),
+        "starts": index.starts,
+        "rows": index.rows,
+        "scores": index.scores,
+        "holders": _bytes(index.holders),
+    }
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **arrays)
+    data = packed.getvalue()
+    if len(data) + _DIGEST_BYTES > shelf.limit_bytes():
+        return False
+    shelf.make_room(len(data) + _DIGEST_BYTES)
+    with shelf.shelved(shelf.path_of(key, shelf.WORDS)) as draft:
+        draft.write_bytes(_digest(key, data) + data)
+    return True
+
+
+def recall(key: str, sources: Sources) -> tuple[Offsets, Ranking] | None:
+    """What is kept under `key`, which is that of `sources`; None if there is nothing sound."""
+    path = shelf.path_of(key, shelf.WORDS)
+    try:
+        arrays = _read(path)
+    except OSError:
+        return None
+    if arrays is None:
+        shelf.drop(path)
+        return None
+    shelf.used(path)
+    offsets = [*zip(*arrays["offsets"].T.tolist(), strict=True)]
+    passages = tuple(Passage(*numbers) for numbers in arrays["passages"].tolist())
+    index = Index(
+        _json(arrays["columns"]), arrays["starts"], arrays["rows"], arrays["scores"], _json(arrays["holders"])
+    )
+    texts = tuple(sources.text[passage.start : passage.end] for passage in passages)
+    return offsets, Ranking(passages, texts, index)
+
+
+def entries() -> list[KeptIndex]:
+    """All kept indices, the last used first; a damaged one without the names of documents."""
+    found = []
+    for file in shelf.files():
+        if file.path.suffix == shelf.WORDS:
+            with suppress(OSError):  # another process has just removed it
+                arrays = _read(file.path)
+                names = () if arrays is None else tuple(map(str, _json(arrays["names"])))
+                n_passages = 0 if arrays is None else len(arrays["passages"])
+                found.append(KeptIndex(file.path, names, n_passages, file.n_bytes, file.used))
+    return found
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays in a file; None if it is not as it was written, or was not written under its name."""
+    data = path.read_bytes()
+    packed = data[_DIGEST_BYTES:]
+    if data[:_DIGEST_BYTES] != _digest(path.stem, packed):
+        return None
+    with np.load(io.BytesIO(packed), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _bytes(said: Sequence[str] | dict[str, int]) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(said, separators=(",", ":")).encode(), np.uint8)
+
+
+def _json(array: NDArray[np.uint8]) -> Any:
+    return json.loads(array.tobytes())
+
+
+def _digest(key: str, packed: bytes) -> bytes:
+    digest = hashlib.sha256(key.encode())
+    digest.update(packed)
+    return digest.digest()
+
+
+@cache
+def _code() -> str:
+    """Digest of the code that counts, cuts and indexes and of its libraries' versions."""
+    digest = hashlib.sha256()
+    for name in CODE:
+        digest.update((Path(__file__).parents[1] / name).read_bytes())
+    for library in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):  # brought in some other way
+            digest.update(f"{library} {metadata.version(library)}".encode())
+    return digest.hexdigest()
