@@ -5,9 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xgen.model import attention_cpu
 from xgen.model.attention import attend_gpu, attend_reference
-from xgen.model.attention_cpu import KEYS, ROWS, attend_cpu
+from xgen.model.attention_cpu import ROWS, attend_cpu
 
 
 def inputs(n_queries, n_keys, n_heads=6, n_kv_heads=2, head_dim=16, seed=0, n_batch=1):
@@ -100,35 +99,11 @@ def test_law_any_chunks_of_a_prefill_equal_the_whole(cuts, shape, dtype):
     assert (out - expected).norm() / expected.norm() < (1e-5 if dtype == torch.float32 else 2e-2)
 
 
-@given(
-    shape=shapes,
-    n_keys=st.integers(70, 400),
-    n_queries=st.integers(70, 400),
-    n_rows=st.integers(16, 200),
-    keys_a_block=st.integers(20, 300),
-    dtype=dtypes,
-    seed=st.integers(0, 2**30),
-)
-@settings(max_examples=30, deadline=None)
-def test_law_blocks_of_any_size_equal_the_reference(
-    shape, n_keys, n_queries, n_rows, keys_a_block, dtype, seed
-):
-    (n_heads, n_kv_heads), head_dim = shape
-    n_queries = min(n_queries, n_keys)
-    q, k, v = inputs(n_queries, n_keys, n_heads, n_kv_heads, head_dim, seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention_cpu, "ROWS", n_rows)
-        patch.setattr(attention_cpu, "KEYS", keys_a_block)
-        out = attend_cpu(q.to(dtype), k, v, None).float()
-    expected = attend_reference(q, k, v, None)
-    assert (out - expected).norm() / expected.norm() < (1e-5 if dtype == torch.float32 else 2e-2)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [1.0, 30.0, 1e3, 1e8])
 def test_scores_of_any_size_are_weighed_as_the_reference_does(dtype, size):
-    """Ordinary ones, some beyond what exponentials hold (a softmax then), and numbers that no sum holds."""
-    q, k, v = inputs(ROWS, KEYS + 100, seed=6)
+    """Ordinary ones, and such as no exponential holds."""
+    q, k, v = inputs(ROWS, 2 * ROWS, seed=6)
     q, k = q.to(dtype), (k * size).to(dtype).float()  # the reference rounds nothing
     out, expected = attend_cpu(q, k, v, None), attend_reference(q.float(), k, v, None)
     assert out.isfinite().all()
@@ -140,7 +115,7 @@ def test_scores_of_any_size_are_weighed_as_the_reference_does(dtype, size):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_keys_far_from_zero_are_as_good_as_near_ones(dtype):
     """What all keys have in common moves all scores of a query alike and must cost nothing."""
-    q, k, v = inputs(100, 3 * KEYS // 2, head_dim=64, seed=7)
+    q, k, v = inputs(100, 1000, head_dim=64, seed=7)
     common = torch.randn(64, generator=torch.Generator().manual_seed(8)) * 100
     expected = attend_reference(q.to(dtype).float().double(), k.double(), v.double(), None).float()
     out = attend_cpu(q.to(dtype), k + common, v, None).float()
