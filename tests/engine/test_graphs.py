@@ -56,7 +56,7 @@ def ids_of(shape: Shape) -> list[int]:
     return torch.randint(0, shape.vocab_size, (N,), generator=torch.Generator().manual_seed(1)).tolist()
 
 
-NOISE = {torch.bfloat16: 0.08, torch.float16: 0.01}  # random weights: 0.064 was seen
+NOISE = {torch.bfloat16: 0.06, torch.float16: 0.01}
 
 
 @pytest.mark.parametrize("int8", [False, True])
