@@ -93,6 +93,7 @@ def test_a_reply_that_goes_round_is_ended(reader: Reader, says: Says) -> None:
     says("\n".join([*map(str, ENTRIES), *map(str, ENTRIES * 20)]))
     answer = reader.ask(TABLE, QUESTION, how="whole")
     assert answer.answer == "Tern-2B-it"
+    assert not answer.cut
     assert answer.answer_tokens < 2 * len(reader.bundle.tokenizer.encode("\n".join(map(str, ENTRIES))))
 
 
@@ -156,6 +157,15 @@ def test_what_is_known_of_a_reply_while_it_is_written(
     text: str, begun: bool, ruled_out: bool, round_: bool
 ) -> None:
     assert (is_begun(text), is_ruled_out(text), goes_round(text)) == (begun, ruled_out, round_)
+
+
+def test_a_name_may_lack_its_owner_and_its_capitals_but_no_other_part() -> None:
+    text = "nest/Tern-2B | MIT\nnest/Tern-2B-it | MIT\nOld-Wren | MIT\n"
+    sources = Sources.of([Document("a.txt", text)])
+    entries = tuple(Entry(name, "MIT", True) for name in ("tern-2B", "Tern", "Wren", "2B-it"))
+    said, rows, _ = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, ""))
+    assert said == "tern-2B"
+    assert rows[0].citation.quote == "nest/Tern-2B | MIT"
 
 
 def test_names_over_broken_lines_and_values_before_them_are_found() -> None:

@@ -47,8 +47,8 @@ def write(
 ) -> Written:
     """Answer a question behind the ids `document`, which `cache` holds.
 
-    A reply that goes through entries (read/rows.py) may be REPLY_TOKENS longer. What is cut, at the limit or
-    where `stop` says so of the text so far, ends in a whole character.
+    A reply that goes through entries (read/rows.py) may be REPLY_TOKENS longer. It ends where `stop` says so
+    of the text so far. What is cut at the limit ends in a whole character.
     """
     ids = question_ids(bundle, FREE, question)
     logits = prefill(bundle.model, cache, ids)
@@ -66,7 +66,7 @@ def write(
             break
         said.append(stream(token))
         n_tokens += 1
-        if cut := stop("".join(said)):
+        if stop("".join(said)):
             break
     text = ("".join(said) + ("" if cut else stream.rest())).strip()
     declined = words(text) == words(ABSENT)

@@ -28,7 +28,8 @@ NONE = "none"
 _MARKS = (r"\|", r"\t", ";", r" \u00b7 ", r" - ", r" / ", r'","', r"(?<=\S)  +(?=\S)", r" & ", r", ")
 """What parts the cells of a line of a table, as patterns."""
 
-_BORDER_BEFORE, _BORDER_AFTER = r"(?<!\w)(?<!\w[-./])", r"(?!\w|[-./]\w)"
+_BORDER_BEFORE, _BORDER_AFTER = r"(?<!\w)(?<!\w[-.])", r"(?!\w|[-./]\w)"
+"""`Tern-2B` is neither in `Tern-2B-it` nor in `Old-Tern-2B`, but it is in `nest/Tern-2B`."""
 
 
 def is_begun(text: str) -> bool:
@@ -174,7 +175,7 @@ def _stretch(text: str, first: int, last: int, marks: Mapping[str, int]) -> list
 def _places(text: str, passage: Passage, entry: Entry) -> list[tuple[bool, int, int]]:
     """Where the name stands: whether its value is near, and the lines of both, or of the name alone."""
     found = []
-    for match in re.finditer(_pattern(entry.name), text[passage.start : passage.end]):
+    for match in re.finditer(_pattern(entry.name), text[passage.start : passage.end], re.IGNORECASE):
         start, end = passage.start + match.start(), passage.start + match.end()
         line = _line_around(text, passage, start, end)
         stop = min(end + NEAR_CHARACTERS, passage.end)
