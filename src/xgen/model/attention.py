@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from xgen.model.attention_cpu import attend_cpu
-from xgen.model.int8 import Int8Rows
-from xgen.model.keys_values import Keys
+from xgen.model.keys_values import Keys, dense
 
 Attend = Callable[[Tensor, Any, Any, Any], Tensor]
 """Attention of queries, keys and values (`Keys`; tensors alone in training) and who sees whom: None, a mask,
@@ -28,7 +27,7 @@ def attend_reference(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | 
     """
     n_groups = q_BHTD.shape[1] // k_BGSD.shape[1]
     k_BHSD, v_BHSD = (
-        _dense(x_BGSD, torch.float32).repeat_interleave(n_groups, dim=1) for x_BGSD in (k_BGSD, v_BGSD)
+        dense(x_BGSD, torch.float32).repeat_interleave(n_groups, dim=1) for x_BGSD in (k_BGSD, v_BGSD)
     )
     scores_BHTS = q_BHTD.float() @ k_BHSD.transpose(-1, -2) * q_BHTD.shape[-1] ** -0.5
     if mask is None:
@@ -51,7 +50,7 @@ def attend_gpu(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | None) 
     allowed: bool = backends.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
     backends.enable_cudnn_sdp(allowed and q_BHTD.shape[2] >= LONG)
     try:
-        return _fused(q_BHTD, _dense(k_BGSD, q_BHTD.dtype), _dense(v_BGSD, q_BHTD.dtype), mask)
+        return _fused(q_BHTD, dense(k_BGSD, q_BHTD.dtype), dense(v_BGSD, q_BHTD.dtype), mask)
     finally:
         backends.enable_cudnn_sdp(allowed)
 
@@ -70,10 +69,6 @@ def _fused(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Tensor | None) 
 
     bias = causal_lower_right(n_queries, n_keys)
     return scaled_dot_product_attention(q_BHTD, k_BGSD, v_BGSD, attn_mask=bias, enable_gqa=True)
-
-
-def _dense(x_BGSD: Keys, dtype: torch.dtype) -> Tensor:
-    return x_BGSD.dense(dtype) if isinstance(x_BGSD, Int8Rows) else x_BGSD.to(dtype)
 
 
 def attend_for(device: torch.device) -> Attend:

@@ -26,6 +26,11 @@ KeysValues = Sequence[tuple[Tensor, ...]]
 their rows as well, fp32 [B, G, capacity]."""
 
 
+def dense(x_BGSD: Keys, dtype: torch.dtype) -> Tensor:
+    """Keys or values as numbers of `dtype`."""
+    return x_BGSD.dense(dtype) if isinstance(x_BGSD, Int8Rows) else x_BGSD.to(dtype)
+
+
 def written(buffers: tuple[Tensor, ...], k_BGTD: Tensor, v_BGTD: Tensor, start: int) -> tuple[Keys, Keys]:
     """Write new keys and values behind the first `start` tokens; all that stand there then.
 
