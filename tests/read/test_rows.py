@@ -168,6 +168,44 @@ def test_a_name_may_lack_its_owner_and_its_capitals_but_no_other_part() -> None:
     assert rows[0].citation.quote == "nest/Tern-2B | MIT"
 
 
+def rows_in(text: str, *entries: Entry, answer: str = "") -> tuple[str, list[str], tuple[str, ...]]:
+    """The answer, the rows' quotes and what is passed over, where all of the text was read."""
+    sources = Sources.of([Document("a.txt", text)])
+    said, rows, _ = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, answer))
+    return said, [row.citation.quote for row in rows], tuple(c.quote for c in passed_over(sources, rows))
+
+
+@pytest.mark.parametrize("text", ["Tern-2B采用MIT许可证。", "Tern-2BはMITです。", "Tern-2B는 MIT입니다."])
+def test_a_name_ends_where_a_script_without_spaces_begins(text: str) -> None:
+    assert rows_in(text, Entry("Tern-2B", "MIT", True)) == ("Tern-2B", [text], ())
+
+
+def test_the_place_of_a_row_is_where_its_value_is_nearest() -> None:
+    text = "Of Tern and Wren.\n\nTern | MIT\nWren | MIT\nKite | MIT\n"
+    _, quotes, missed = rows_in(text, Entry("Tern", "MIT", True), Entry("Wren", "MIT", True))
+    assert (quotes, missed) == (["Tern | MIT", "Wren | MIT"], ("Kite | MIT",))
+    _, quotes, _ = rows_in("MIT | Tern\nMIT | Wren\n", Entry("Tern", "MIT", True))
+    assert quotes == ["MIT | Tern"]
+
+
+def test_a_name_that_is_a_number_is_no_count() -> None:
+    years = [Entry("2019", "open", True), Entry("2020", "shut", False)]
+    text = "2019 | open\n2020 | shut\n"
+    assert rows_in(text, *years, answer="2019")[0] == "2019"
+    assert rows_in(text, *years, answer="1")[0] == "1"
+
+
+def test_rows_within_a_line_tell_nothing_of_other_lines() -> None:
+    """Also where what was read begins in the middle of the document's last line."""
+    line = "Tern is MIT, Wren is MIT, Kite is MIT."
+    entries = (Entry("Tern", "MIT", True), Entry("Wren", "MIT", True))
+    assert rows_in(f"One, two, three.\n{line}", *entries)[2] == ()
+    text = f"One sentence, and another, stood here. {line}"
+    sources = Sources.of([Document("a.txt", text)])
+    _, rows, _ = gone_through(sources, [Passage(text.index("Tern"), len(text), 1)], RowReply(entries, ""))
+    assert passed_over(sources, rows) == ()
+
+
 def test_names_over_broken_lines_and_values_before_them_are_found() -> None:
     text = "MIT: Tern-\n2B, Wren-9B\nresearch only: Heron\n 3B\n"
     sources = Sources.of([Document("a.txt", text)])

@@ -6,7 +6,7 @@ from xgen.text.rows import Entry, RowReply, begins_rows, parse_rows, row_reply
 
 words = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=9)
 names = st.lists(words, min_size=1, max_size=3).map(" ".join).filter(lambda name: ": " not in name)
-names = names.filter(lambda name: not name.endswith(":"))
+names = names.filter(lambda name: not name.endswith(":") and name.split()[0] != "-")
 values = st.lists(words, min_size=1, max_size=4).map(" ".join)
 entries = st.lists(st.builds(Entry, names, values, st.booleans()), min_size=1, max_size=14)
 
@@ -39,6 +39,12 @@ def test_what_is_no_such_reply(text: str) -> None:
 def test_a_reply_that_is_cut_keeps_its_whole_entries_and_has_no_answer() -> None:
     whole = str(row_reply([Entry("A", "x", True), Entry("B", "y", False)]))
     assert parse_rows(whole[: whole.index("B") + 1]) == RowReply((Entry("A", "x", True),), "")
+    assert parse_rows(whole[: whole.index("B") - 1]) == RowReply((Entry("A", "x", True),), "")
     assert parse_rows(whole.rpartition("\n")[0]) == RowReply(
         (Entry("A", "x", True), Entry("B", "y", False)), ""
     )
+
+
+def test_a_line_without_a_verdict_costs_its_entry_alone() -> None:
+    first, last = Entry("A", "x", True), Entry("C", "y", False)
+    assert parse_rows(f"{first}\n- B: x\n{last}\nA") == RowReply((first, last), "A")

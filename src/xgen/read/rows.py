@@ -5,11 +5,14 @@ than a line of its own; the last line says whether names or their number were as
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from xgen.read.answer import Citation, Row
 from xgen.read.select import Passage
 from xgen.read.sources import Sources
+from xgen.read.words import JOINED
 from xgen.text.rows import Entry, RowReply, begins_rows, parse_rows
 
 READ_TOKENS = 2_560
@@ -22,13 +25,15 @@ NEAR_CHARACTERS = 600
 """Within which the value of an entry is looked for behind its name."""
 
 LONGEST_PLACE = 400
+"""Characters of a citation that holds name and value, at most."""
 
 NONE = "none"
 
 _MARKS = (r"\|", r"\t", ";", r" \u00b7 ", r" - ", r" / ", r'","', r"(?<=\S)  +(?=\S)", r" & ", r", ")
 """What parts the cells of a line of a table, as patterns."""
 
-_BORDER_BEFORE, _BORDER_AFTER = r"(?<!\w)(?<!\w[-.])", r"(?!\w|[-./]\w)"
+_BORDER_BEFORE = rf"(?<!{JOINED})(?<!{JOINED}[-.])"
+_BORDER_AFTER = rf"(?!{JOINED}|[-./]{JOINED})"
 """`Tern-2B` is neither in `Tern-2B-it` nor in `Old-Tern-2B`, but it is in `nest/Tern-2B`."""
 
 
@@ -110,13 +115,13 @@ def gone_through(
         if not places:
             strange.append(str(entry))
             continue
-        is_near, start, end = max(places, key=lambda place: (place[0], -place[1]))
-        if not is_near and not any(_stands(sources.text, p, entry.value) for p in passages):
+        far, start, end = min(places)
+        if far == inf and not any(_stands(sources.text, p, entry.value) for p in passages):
             strange.append(str(entry))
         rows.append(Row(entry.name, entry.value, entry.holds, sources.citation(start, end)))
     chosen = [row.name for row in rows if row.holds]
     is_of_names = not reply.answer or not set(reply.answer.split(", ")).isdisjoint(names)
-    if reply.answer.isdecimal():
+    if reply.answer.isdecimal() and reply.answer != ", ".join(reply.chosen):
         answer = str(len(chosen))
     elif is_of_names or reply.chosen:
         answer = ", ".join(chosen) or NONE
@@ -135,8 +140,10 @@ def passed_over(sources: Sources, rows: Sequence[Row]) -> tuple[Citation, ...]:
     for document, begin in zip(sources.documents, sources.starts, strict=True):
         quotes = [row.citation.quote for row in rows if row.citation.path == document.path]
         starts = {row.citation.start for row in rows if row.citation.path == document.path}
+        begun = [document.text[document.text.rfind("\n", 0, start) + 1 : start] for start in starts]
+        are_lines = len(starts) == len(quotes) and not any(map(str.strip, begun))
         marks = _marks_of(quotes)
-        if len(quotes) < 2 or not marks:
+        if len(quotes) < 2 or not are_lines or not marks:
             continue
         table = _stretch(document.text, min(starts), max(starts), marks)
         head = table[0] if table and table[0][0] not in starts else None
@@ -163,8 +170,7 @@ def _stretch(text: str, first: int, last: int, marks: Mapping[str, int]) -> list
     """
     lines = [(m.start(), m.end()) for m in re.finditer(r"[^\s][^\n]*(?<!\s)", text)]
     alike = [all(len(re.findall(mark, text[a:b])) == n for mark, n in marks.items()) for a, b in lines]
-    i = next(i for i, (a, _) in enumerate(lines) if a >= first)
-    j = next(i for i, (a, _) in enumerate(lines) if a >= last)
+    i, j = (bisect_right(lines, place, key=lambda line: line[0]) - 1 for place in (first, last))
     while i and (alike[i - 1] or not re.search(r"\w", text[slice(*lines[i - 1])])):
         i -= 1
     while j + 1 < len(lines) and alike[j + 1]:
@@ -172,19 +178,25 @@ def _stretch(text: str, first: int, last: int, marks: Mapping[str, int]) -> list
     return [line for line, is_alike in zip(lines[i : j + 1], alike[i : j + 1], strict=True) if is_alike]
 
 
-def _places(text: str, passage: Passage, entry: Entry) -> list[tuple[bool, int, int]]:
-    """Where the name stands: whether its value is near, and the lines of both, or of the name alone."""
+def _places(text: str, passage: Passage, entry: Entry) -> list[tuple[float, int, int]]:
+    """Where the name stands: how far its value is, inf if not near, and the lines of both or of the name.
+
+    What is below the name's line is further than all that is in it.
+    """
+    value = re.compile(_pattern(entry.value))
     found = []
     for match in re.finditer(_pattern(entry.name), text[passage.start : passage.end], re.IGNORECASE):
         start, end = passage.start + match.start(), passage.start + match.end()
         line = _line_around(text, passage, start, end)
-        stop = min(end + NEAR_CHARACTERS, passage.end)
-        behind = re.search(_pattern(entry.value), text[end:stop])
+        before = [*value.finditer(text, line[0], start)][-1:]
+        behind = value.search(text, end, min(end + NEAR_CHARACTERS, passage.end))
+        far = start - before[0].end() if before else inf
         if behind is not None:
-            last = _line_around(text, passage, end + behind.start(), end + behind.end())[1]
-            found.append((True, line[0], last if last - line[0] <= LONGEST_PLACE else line[1]))
-        else:
-            found.append((bool(re.search(_pattern(entry.value), text[line[0] : start])), *line))
+            below = NEAR_CHARACTERS if "\n" in text[end : behind.start()] else 0
+            if behind.start() - end + below < far:
+                far, last = behind.start() - end + below, _line_around(text, passage, *behind.span())[1]
+                line = line[0], last if last - line[0] <= LONGEST_PLACE else line[1]
+        found.append((far, *line))
     return found
 
 
@@ -195,8 +207,8 @@ def _stands(text: str, passage: Passage, value: str) -> bool:
 def _pattern(words: str) -> str:
     """The words, with any white space between them and behind their hyphens, where lines may be broken."""
     parts = [re.escape(word).replace(r"\-", r"\-\s*") for word in words.split()]
-    before = _BORDER_BEFORE if words[:1].isalnum() else ""
-    return before + r"\s+".join(parts) + (_BORDER_AFTER if words[-1:].isalnum() else "")
+    before = _BORDER_BEFORE if re.match(JOINED, words) else ""
+    return before + r"\s+".join(parts) + (_BORDER_AFTER if re.search(rf"{JOINED}\Z", words) else "")
 
 
 def _line_around(text: str, passage: Passage, start: int, end: int) -> tuple[int, int]:

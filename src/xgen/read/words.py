@@ -8,6 +8,9 @@ _UNSPACED = (  # Thai and Lao, Burmese, Khmer, kana, Han
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]").match
+JOINED = rf"[^\W{_UNSPACED}\uac00-\ud7a3]"
+"""Pattern of a letter or digit beside which a name goes on: not Han and the like, nor Hangul's particles."""
+
 # Vowel signs and accents that have no letter of their own; to `re` they are no part of a word.
 _MARKS = "".join(
     c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M" and not _IS_UNSPACED(c)

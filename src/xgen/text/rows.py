@@ -11,6 +11,7 @@ the same in every language, so that the form can be told from ordinary words.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 _START, _NAMED, _JUDGED = "- ", ": ", " → "
 _VERDICTS = {"yes": True, "no": False}
@@ -58,21 +59,15 @@ def begins_rows(text: str) -> bool:
 def parse_rows(text: str) -> RowReply | None:
     """The reply that a text is, None where its first line is no entry.
 
-    Lines behind the first that is no entry are no part of the form: they are joined to the answer. An entry
-    that is cut, the last line of a text without an answer, is left out.
+    Lines behind the list are the answer. A line of the list that is no entry, such as one that is cut, is
+    left out.
     """
     lines = [line.strip() for line in text.strip().split("\n") if line.strip()]
-    entries: list[Entry] = []
-    for line in lines:
-        entry = _entry(line)
-        if entry is None:
-            break
-        entries.append(entry)
-    if not entries:
+    listed = [*takewhile(lambda line: f"{line} ".startswith(_START), lines)]
+    if not listed or _entry(listed[0]) is None:
         return None
-    rest = lines[len(entries) :]
-    is_cut = bool(rest) and rest[0].startswith(_START)
-    return RowReply(tuple(entries), "" if is_cut else " ".join(rest))
+    entries = tuple(entry for line in listed if (entry := _entry(line)) is not None)
+    return RowReply(entries, " ".join(lines[len(listed) :]))
 
 
 def _entry(line: str) -> Entry | None:
