@@ -77,12 +77,26 @@ TABLES = {
     "properties": [("Name", "Ada Lind", "Born"), ("City", "Oslo", "Country"), ("Work", "nurse", "Since")],
     "numbers": [("1", "2", "1"), ("3", "4", "3"), ("5", "6", "5")],
 }  # fmt: skip
+PAIRS = {
+    "matches": [("Orme", "2", "Tay", "1"), ("Lind", "0", "Orme", "3"), ("Tay", "1", "Lind", "4")],
+    "journeys": [("Orme", "10:05", "Tay", "12:10"), ("Tay", "11:40", "Orme", "13:45"),
+                 ("Orme", "14:00", "Tay", "16:05")],
+    "successors": [("Ada", "1901", "Ben", "1911"), ("Ben", "1911", "Cyr", "1920"),
+                   ("Cyr", "1920", "Dora", "1934")],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_stays_row_by_row(name: str) -> None:
     rows = TABLES[name]
     assert grid(rows, (40, 200, 360)).split("\n") == [" | ".join(row) for row in rows]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_table_of_pairs_stays_row_by_row(name: str) -> None:
+    """The same names at the left of both halves, never level: a line is one fact about two of them."""
+    rows = PAIRS[name]
+    assert grid(rows, (40, 160, 300, 420)).split("\n") == [" | ".join(row) for row in rows]
 
 
 def test_heads_that_come_twice_above_other_numbers_are_one_table() -> None:

@@ -2,10 +2,11 @@
 
 Each is read by itself, since between two of them a line of the page goes from one thing to another. What
 tells them from a table is that the labels at the left of one come again at the left of the other, with values
-behind them that are no labels.
+behind them that are no labels, and that one of them at least stands on both sides at one height: where none
+does, as with teams that play one another, the sides are columns of a table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 MIN_SHARED = 2
 """Different labels that both sides must have."""
@@ -29,21 +30,29 @@ def are_sheets(left: Sequence[Pieces], right: Sequence[Pieces]) -> bool:
     shared = {label for label, _ in labels[0]} & {label for label, _ in labels[1]}
     shared = {label for label in shared if any(sign.isalpha() for sign in label)}
     values = {value for side in labels for _, value in side}
-    if len(shared) >= MIN_SHARED and not shared & values:
+    if len(shared) >= MIN_SHARED and not shared & values and _are_level(left, right, shared):
         return all(sum(label in shared for label, _ in side) >= MIN_SHARE * len(side) for side in labels)
     return _is_folded(left, right)
 
 
+def _are_level(left: Sequence[Pieces], right: Sequence[Pieces], shared: Collection[str]) -> bool:
+    """Whether one of these labels stands on both sides at one height."""
+    pairs = [(_label(a), _label(b)) for a, b in zip(left, right, strict=True)]
+    return any(a is not None and b is not None and a[0] == b[0] in shared for a, b in pairs)
+
+
 def _labelled(side: Sequence[Pieces]) -> list[tuple[str, str]]:
-    """Label and value of each line that has both, apart or behind a colon."""
-    found = []
-    for pieces in (each for each in side if each):
-        label, colon, value = pieces[0].partition(": ")
-        if colon and value.strip():
-            found.append((label.strip(), value.strip()))
-        elif len(pieces) > 1:
-            found.append((pieces[0].rstrip(" :"), pieces[1]))
-    return found
+    return [found for found in map(_label, side) if found is not None]
+
+
+def _label(pieces: Pieces) -> tuple[str, str] | None:
+    """Label and value of a line that has both, apart or behind a colon."""
+    if not pieces:
+        return None
+    label, colon, value = pieces[0].partition(": ")
+    if colon and value.strip():
+        return label.strip(), value.strip()
+    return (pieces[0].rstrip(" :"), pieces[1]) if len(pieces) > 1 else None
 
 
 def _is_folded(left: Sequence[Pieces], right: Sequence[Pieces]) -> bool:
