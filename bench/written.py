@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from development import IDS
 from questions import by_hash, load
+from reading import part
 
 from xgen.cli.wording import reading_words
 from xgen.data.groups import Prompts
@@ -317,17 +318,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("src", type=Path, help="pairs: a folder of question sets; else a file of texts")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="a model, its adapter merged")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--part", default="1/1", metavar="N/ALL", help="only the N-th of ALL parts of the texts"
-    )
+    parser.add_argument("--part", type=part, metavar="K/N", help="every Nth text, from the Kth on")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     options = parser.parse_args(arguments)
     if options.what == "pairs":
         found = list(conversations(options.src))
     else:
-        folder = options.model
-        number, parts = map(int, options.part.split("/"))
-        texts = list(_lines(options.src))[number - 1 :: parts]
+        folder = options.model or parser.error(f"{options.what} needs --model")
+        texts = list(_lines(options.src))[options.part or slice(None)]
         tokenizer, template = Tokenizer.from_folder(folder), ChatTemplate.from_folder(folder)
     if options.what == "check":
         found = list(check(texts, Prompts(tokenizer, template, reading_words()), greedy(folder)))
