@@ -45,11 +45,14 @@ class Index:
         """Of passages, by BM25 (Robertson and Zaragoza 2009; k1 1.5, b 0.75, as bm25s has it)."""
         import bm25s
 
+        columns: dict[str, int] = {}
+        # numbers at once: the runs of a long text themselves take ten times its memory
+        ids = [[columns.setdefault(run, len(columns)) for run in grams(text) or [""]] for text in texts]
         made = bm25s.BM25(method="lucene")
-        made.index([grams(text) or [""] for text in texts], show_progress=False)
+        made.index((ids, columns), show_progress=False)
         holders = Counter(word for text in texts for word in set(words(text)))
         found = made.scores
-        return cls(made.vocab_dict, found["indptr"], found["indices"], found["data"], dict(holders))
+        return cls(columns, found["indptr"], found["indices"], found["data"], dict(holders))
 
 
 @dataclass(frozen=True)
