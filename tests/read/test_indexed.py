@@ -1,5 +1,7 @@
 """Long documents whose words were indexed once: found again, or made anew where they are damaged."""
 
+import hashlib
+import io
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +99,23 @@ def test_a_damaged_one_is_made_anew(
     assert len(counted) == 2
     indexed(SOURCES, tiny.tokenizer, keep=True)
     assert len(counted) == 2, "it is sound again"
+
+
+@pytest.mark.parametrize("kept", [{"offsets": np.zeros(3)}, {"names": np.array([None])}, None])
+def test_one_of_another_form_is_made_anew(
+    tiny: Bundle, counted: list[str], kept: dict[str, Any] | None
+) -> None:
+    """Its digest is right: as a later xgen may write it."""
+    made = indexed(SOURCES, tiny.tokenizer, keep=True)
+    (path,) = kept_files()
+    packed = io.BytesIO(b"neither" * 9)
+    if kept is not None:
+        np.savez(packed, **kept)
+    data = packed.getvalue()
+    path.write_bytes(hashlib.sha256(path.stem.encode() + data).digest() + data)
+    assert [entry.documents for entry in entries()] == [()]
+    assert indexed(SOURCES, tiny.tokenizer, keep=True)[0] == made[0]
+    assert len(counted) == 2
 
 
 def test_another_name_does_not_make_it_sound(tiny: Bundle, counted: list[str]) -> None:

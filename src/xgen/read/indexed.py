@@ -15,6 +15,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,9 @@ CODE = (
     *(f"text/{name}.py" for name in ("headers", "ranked", "sentences", "tokenizer")),
 )
 LIBRARIES = ("bm25s", "tokenizers", "tiktoken")
+
+ARRAYS = ("names", "offsets", "passages", "columns", "starts", "rows", "scores", "holders")
+"""That a file holds, as `store` makes them."""
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -144,13 +148,16 @@ def entries() -> list[KeptIndex]:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:
-    """The arrays in a file; None if it is not as it was written, or was not written under its name."""
+    """The arrays in a file; None if it is not as it was written under its name, or of another form."""
     data = path.read_bytes()
     packed = data[_DIGEST_BYTES:]
     if data[:_DIGEST_BYTES] != _digest(path.stem, packed):
         return None
-    with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
+            return {name: file[name] for name in ARRAYS}
+    except (ValueError, KeyError, BadZipFile):  # of another form, as of a later xgen
+        return None
 
 
 def _bytes(said: Sequence[str] | dict[str, int]) -> NDArray[np.uint8]:
