@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xgen.data.made.layouts import LAYOUTS, Table
-from xgen.read import trust
+from xgen.read import ask, free, trust
 from xgen.read.reader import Reader
 from xgen.read.rows import around, goes_round, gone_through, is_begun, is_ruled_out, joined, passed_over
 from xgen.read.select import Passage
@@ -97,7 +97,11 @@ def test_a_reply_that_goes_round_is_ended(reader: Reader, says: Says) -> None:
     assert answer.answer_tokens < 2 * len(reader.bundle.tokenizer.encode("\n".join(map(str, ENTRIES))))
 
 
-def test_a_table_is_read_whole_though_its_passages_are_chosen(reader: Reader, says: Says) -> None:
+def test_a_table_is_read_whole_though_its_passages_are_chosen(
+    reader: Reader, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[free.Written] = []
+    monkeypatch.setattr(ask, "write", lambda *words: written.append(free.write(*words)) or written[-1])
     rows = [f"| Model-{n} | {'MIT' if n % 2 else 'research only'} |" for n in range(30)]
     text = (
         "About birds.\n\n" * 400
@@ -107,7 +111,11 @@ def test_a_table_is_read_whole_though_its_passages_are_chosen(reader: Reader, sa
     )
     entries = [Entry(f"Model-{n}", "MIT" if n % 2 else "research only", bool(n % 2)) for n in range(8)]
     says(str(row_reply(entries)))
-    answer = reader.ask(Document("long.md", text), "What may be used commercially?", max_answer_tokens=300)
+    document, question = Document("long.md", text), "What may be used commercially?"
+    answer = reader.ask(document, question, max_answer_tokens=300)
+    n_evidence = reader.ask(document, question, quote=True).prompt_tokens
+    assert answer.prompt_tokens == n_evidence + sum(each.n_prompt for each in written)
+    assert len(written) == 2
     assert any(rows[0] in place.quote and rows[29] in place.quote for place in answer.read)
     assert answer.answer == "Model-1, Model-3, Model-5, Model-7"
 

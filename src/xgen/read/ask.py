@@ -259,10 +259,12 @@ class Asker:
         if not quote:
             written = self._write(question, passages, max_answer_tokens, found, self.whole is not None)
             if written.text is not None and is_begun(written.text) and self.whole is None:
+                n_begun = written.n_prompt
                 more = around(self.sources, self.ranking.passages, passages, written.text)
                 self.passages_read.update(more)
                 passages = joined(self.sources, more)
                 written = self._write(question, passages, max_answer_tokens, found, entire=True)
+                written = replace(written, n_prompt=n_begun + written.n_prompt)
                 read = tuple(self.sources.citation(p.start, p.end) for p in passages)
             n_prompt = written.n_prompt - (len(self._document_ids) if self.whole is not None else 0)
             n_prompt += answer.prompt_tokens
