@@ -158,7 +158,10 @@ def test_law_what_is_read_around_holds_the_chosen_and_stays_in_their_documents(
         ("- A: b → yes\n", False, False, False),
         ("- A: b → yes\n-", True, False, False),
         ("- a\n- b", False, False, False),
-        ("- A: b → yes\n- B: b → yes\n- A: b → yes\n", True, False, True),
+        ("- A: b → yes\n- B: b → yes\n- A: b → yes\n", True, False, False),
+        ("- A: b → yes\n- B: b → yes\n- A: b → yes\n- B: b → yes\n", True, False, True),
+        ("- A: b → yes\n- A: b → yes\n", True, False, False),
+        ("- A: b → yes\n- A: b → yes\n- A: b → yes\n", True, False, True),
     ],
 )
 def test_what_is_known_of_a_reply_while_it_is_written(

@@ -7,6 +7,7 @@ than a line of its own; the last line says whether names or their number were as
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import inf
 
 from xgen.read.answer import Citation, Row
@@ -48,9 +49,13 @@ def is_ruled_out(text: str) -> bool:
 
 
 def goes_round(text: str) -> bool:
-    """Whether the last whole line of a reply has been there before."""
-    *before, last, rest = text.split("\n") if text.count("\n") else ["", "", text]
-    return not rest and last in before and begins_rows(last)
+    """Whether the last two whole lines of a reply have stood there before, one behind the other.
+
+    One line may come twice, as where a table has two rows that are alike.
+    """
+    *lines, rest = text.split("\n")
+    pairs = [*pairwise(lines)]
+    return not rest and bool(pairs) and pairs[-1] in pairs[:-1] and begins_rows(lines[-1])
 
 
 def around(
@@ -63,7 +68,7 @@ def around(
     """
     reply = parse_rows(begun)
     name = _pattern(reply.entries[0].name) if reply else ""
-    holding = [p for p in chosen if re.search(name, sources.text[p.start : p.end])] or chosen[:1]
+    holding = [p for p in chosen if re.search(name, sources.text[p.start : p.end], re.I)] or chosen[:1]
     taken = {every.index(passage) for passage in chosen}
     room = READ_TOKENS - sum(passage.n_tokens for passage in chosen)
     edges = [(every.index(passage), step) for passage in holding for step in (1, -1)]
