@@ -71,8 +71,18 @@ def test_what_the_document_does_not_have_is_no_answer(reader: Reader, says: Says
     answer = reader.ask(TABLE, QUESTION, how="whole")
     assert answer.answer == "Tern-2B-it"
     assert answer.unsupported == ("- Wren-9B-it: MIT → yes",)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_where_every_entry_is_made_up_the_span_answers_if_one_was_found(
+    reader: Reader, says: Says, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(found, 0.9))
     says(str(row_reply([Entry("Heron", "MIT", True)])))
-    assert reader.ask(TABLE, QUESTION, how="whole").answer is None
+    answer = reader.ask(TABLE, QUESTION, how="whole")
+    assert (answer.answer is not None and answer.answer in TABLE.text) == found
+    assert answer.unsupported == ("- Heron: MIT → yes",)
+    assert answer.rows == ()
 
 
 def test_a_value_that_stands_nowhere_is_named(reader: Reader, says: Says) -> None:

@@ -270,7 +270,12 @@ class Asker:
             n_prompt += answer.prompt_tokens
             answer = replace(answer, prompt_tokens=n_prompt, answer_tokens=written.n_tokens, read=read)
             if (reply := parse_rows(written.text or "")) is not None:
-                return self._answered_by_rows(answer, passages, reply, written.cut)
+                answer = self._answered_by_rows(answer, passages, reply, written.cut)
+                if answer.rows:
+                    return answer
+                written = replace(
+                    written, text=None
+                )  # its entries are made up: the span answers, if one does
         if best is None or not found:
             return answer
         span = self._span(best, judged.right_share)
@@ -303,10 +308,10 @@ class Asker:
     def _answered_by_rows(
         self, answer: Answer, passages: Sequence[Passage], reply: RowReply, cut: bool
     ) -> Answer:
-        """The answer that the entries give; none where no entry stands in what was read."""
+        """The answer that the entries give; where none stands in what was read they are only named."""
         said, rows, unsupported = gone_through(self.sources, passages, reply)
         if not rows:
-            return answer
+            return replace(answer, unsupported=unsupported)
         citations = tuple(dict.fromkeys(row.citation for row in rows if row.holds))
         answer = replace(answer, passed_over=passed_over(self.sources, rows))
         return replace(answer, answer=said, rows=rows, citations=citations, unsupported=unsupported, cut=cut)
