@@ -55,7 +55,7 @@ def test_json_has_the_documented_keys(run_xgen: Callable, reader, note: str) -> 
     answer, *_ = found["answers"]
     assert set(answer) == {
         *("question", "answer", "found", "score", "right_share", "citations"),
-        *("unsupported", "evidence", "cut", "prompt_tokens", "answer_tokens", "read"),
+        *("unsupported", "evidence", "cut", "prompt_tokens", "answer_tokens", "read", "rows", "passed_over"),
     }
     keys = ["quote", "path", "page", "line", "start", "end", "verified"]
     assert list(answer["citations"][0]) == keys
