@@ -6,12 +6,14 @@ files are for their owner alone (0600). Where there are more bytes than the limi
 first.
 """
 
+import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from xgen.errors import XgenError
@@ -67,6 +69,32 @@ def shelved(path: Path) -> Iterator[Path]:
     folder().mkdir(parents=True, exist_ok=True, mode=0o700)
     with whole_file(path, mode=0o600) as draft:
         yield draft
+
+
+def sealed(key: str, packed: bytes) -> bytes:
+    """`packed` behind a digest of it and of the name that it is kept under."""
+    return hashlib.sha256(key.encode() + packed).digest() + packed
+
+
+def opened(path: Path) -> bytes | None:
+    """What was sealed in a file; None if it is damaged or was written under another name. OSError if none."""
+    data = path.read_bytes()
+    packed = data[hashlib.sha256().digest_size :]
+    return packed if data == sealed(path.stem, packed) else None
+
+
+def code_digest(files: Iterable[Path], libraries: Iterable[str]) -> str:
+    """Digest of code and of the versions of libraries, part of the names of what they make.
+
+    So nobody has to raise a number when the code changes.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    for library in libraries:
+        with suppress(metadata.PackageNotFoundError):  # brought in some other way
+            digest.update(f"{library} {metadata.version(library)}".encode())
+    return digest.hexdigest()
 
 
 def used(path: Path) -> None:

@@ -39,7 +39,7 @@ def attend_reference(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | 
     return out_BHTD.to(q_BHTD.dtype)
 
 
-LONG = 4096
+CUDNN_QUERIES = 4096
 """Queries from which cuDNN's attention is worth its plan: it makes one for each new shape, which takes longer
 than a whole pass of a small model, and where beams grow each step has a shape of its own."""
 
@@ -48,7 +48,7 @@ def attend_gpu(q_BHTD: Tensor, k_BGSD: Keys, v_BGSD: Keys, mask: Tensor | None) 
     """Attention through torch's fused kernels (FlashAttention where there is no mask)."""
     backends = torch.backends.cuda
     allowed: bool = backends.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
-    backends.enable_cudnn_sdp(allowed and q_BHTD.shape[2] >= LONG)
+    backends.enable_cudnn_sdp(allowed and q_BHTD.shape[2] >= CUDNN_QUERIES)
     try:
         return _fused(q_BHTD, dense(k_BGSD, q_BHTD.dtype), dense(v_BGSD, q_BHTD.dtype), mask)
     finally:

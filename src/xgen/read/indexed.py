@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -41,8 +40,6 @@ LIBRARIES = ("bm25s", "tokenizers", "tiktoken")
 
 ARRAYS = ("names", "offsets", "passages", "columns", "starts", "rows", "scores", "holders")
 """That a file holds, as `store` makes them."""
-
-_DIGEST_BYTES = hashlib.sha256().digest_size
 
 Offsets = list[tuple[int, int]]
 
@@ -105,12 +102,12 @@ def store(key: str, sources: Sources, offsets: Offsets, ranking: Ranking) -> boo
     }
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **arrays)
-    data = packed.getvalue()
-    if len(data) + _DIGEST_BYTES > shelf.limit_bytes():
+    data = shelf.sealed(key, packed.getvalue())
+    if len(data) > shelf.limit_bytes():
         return False
-    shelf.make_room(len(data) + _DIGEST_BYTES)
+    shelf.make_room(len(data))
     with shelf.shelved(shelf.path_of(key, shelf.WORDS)) as draft:
-        draft.write_bytes(_digest(key, data) + data)
+        draft.write_bytes(data)
     return True
 
 
@@ -149,9 +146,8 @@ def entries() -> list[KeptIndex]:
 
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:
     """The arrays in a file; None if it is not as it was written under its name, or of another form."""
-    data = path.read_bytes()
-    packed = data[_DIGEST_BYTES:]
-    if data[:_DIGEST_BYTES] != _digest(path.stem, packed):
+    packed = shelf.opened(path)
+    if packed is None:
         return None
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
@@ -168,19 +164,7 @@ def _json(array: NDArray[np.uint8]) -> Any:
     return json.loads(array.tobytes())
 
 
-def _digest(key: str, packed: bytes) -> bytes:
-    digest = hashlib.sha256(key.encode())
-    digest.update(packed)
-    return digest.digest()
-
-
 @cache
 def _code() -> str:
-    """Digest of the code that counts, cuts and indexes and of its libraries' versions."""
-    digest = hashlib.sha256()
-    for name in CODE:
-        digest.update((Path(__file__).parents[1] / name).read_bytes())
-    for library in LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):  # brought in some other way
-            digest.update(f"{library} {metadata.version(library)}".encode())
-    return digest.hexdigest()
+    """Of the code that counts, cuts and indexes and of its libraries."""
+    return shelf.code_digest((Path(__file__).parents[1] / name for name in CODE), LIBRARIES)

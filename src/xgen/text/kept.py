@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from xgen import shelf
@@ -28,8 +27,6 @@ FAST_S = 0.005
 """What was extracted in less, a short page of HTML, is extracted again rather than kept."""
 
 LIBRARIES = ("pypdfium2", "lxml", "python-docx", "charset-normalizer")
-
-_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,7 @@ def keep(key: str, document: Document) -> bool:
     """
     fields = [document.path, document.text, document.page_starts, document.has_lines, document.dropped]
     said = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    packed = zlib.compress(said.encode("utf-8", "surrogatepass"), 1)
-    data = _digest(key, packed) + packed
+    data = shelf.sealed(key, zlib.compress(said.encode("utf-8", "surrogatepass"), 1))
     if len(data) > shelf.limit_bytes():
         return False
     with shelf.shelved(shelf.path_of(key, shelf.TEXT)) as draft:
@@ -115,31 +111,18 @@ def entries() -> list[KeptText]:
 
 def _read(path: Path) -> Document | None:
     """The document in a file; None if it is not as it was written, or was not written under its name."""
-    data = path.read_bytes()
-    packed = data[_DIGEST_BYTES:]
-    if data[:_DIGEST_BYTES] != _digest(path.stem, packed):
+    packed = shelf.opened(path)
+    if packed is None:
         return None
     said = zlib.decompress(packed).decode("utf-8", "surrogatepass")
     name, text, page_starts, has_lines, dropped = json.loads(said)
     return Document(name, text, tuple(page_starts), has_lines, tuple(dropped))
 
 
-def _digest(key: str, packed: bytes) -> bytes:
-    digest = hashlib.sha256(key.encode())
-    digest.update(packed)
-    return digest.digest()
-
-
 @cache
 def _code() -> str:
-    """Digest of the code that extracts and of its libraries' versions: nobody has to raise a number."""
-    digest = hashlib.sha256()
-    for path in sorted((Path(__file__).parent / "extract").glob("*.py")):
-        digest.update(path.read_bytes())
-    for library in LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):  # brought in some other way
-            digest.update(f"{library} {metadata.version(library)}".encode())
-    return digest.hexdigest()
+    """Of the code that extracts and of its libraries."""
+    return shelf.code_digest(sorted((Path(__file__).parent / "extract").glob("*.py")), LIBRARIES)
 
 
 @cache
