@@ -209,6 +209,44 @@ def test_the_place_of_a_row_is_where_its_value_is_nearest() -> None:
     assert quotes == ["MIT | Tern"]
 
 
+@pytest.mark.parametrize("wrapped", ["", "            only"])
+def test_the_value_of_another_row_is_not_this_ones(wrapped: str) -> None:
+    """Though the name stands in a sentence above the table as well, and cells may go on in the next line."""
+    text = f"Best known are Lind and Tay.\n\nMill | Open\nLind | no\n{wrapped}\nTay  | yes\n"
+    entries = (Entry("Lind", "yes", True), Entry("Tay", "yes", True))
+    sources = Sources.of([Document("a.txt", text)])
+    _, rows, strange = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, ""))
+    assert strange == (str(entries[0]),)
+    assert [row.citation.quote for row in rows] == ["Lind | no", "Tay  | yes"]
+
+
+def test_a_value_may_go_on_in_the_next_line_of_its_cell() -> None:
+    text = "Tern | research\n       only\nWren | MIT\n"
+    sources = Sources.of([Document("a.txt", text)])
+    entries = (Entry("Tern", "research only", False), Entry("Wren", "MIT", True))
+    said, _, strange = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, ""))
+    assert (said, strange) == ("Wren", ())
+
+
+def test_the_values_of_a_sheet_are_below_the_name() -> None:
+    text = "Name | Tern\nTerms | MIT\nName | Wren\nTerms | none\n"
+    sources = Sources.of([Document("a.txt", text)])
+    entries = (Entry("Tern", "MIT", True), Entry("Wren", "none", False))
+    said, rows, strange = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, ""))
+    assert (said, strange, [row.citation.line for row in rows]) == ("Tern", (), [1, 3])
+
+
+def test_a_name_counts_once_for_each_of_its_rows() -> None:
+    """Said of another row it counts anew, said again or made up it does not."""
+    text = "Team | Score\nTern | 2:1\nWren | 0:0\nTern | 3:3\n"
+    won, drawn = Entry("Tern", "2:1", True), Entry("Tern", "3:3", True)
+    entries = (won, Entry("Wren", "0:0", False), drawn, won, Entry("Tern", "9:9", True))
+    sources = Sources.of([Document("a.txt", text)])
+    said, rows, _ = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, "Tern"))
+    assert (said, [row.value for row in rows]) == ("Tern", ["2:1", "0:0", "3:3"])
+    assert gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, "2"))[0] == "2"
+
+
 def test_a_name_that_is_a_number_is_no_count() -> None:
     years = [Entry("2019", "open", True), Entry("2020", "shut", False)]
     text = "2019 | open\n2020 | shut\n"

@@ -7,6 +7,7 @@ than a line of its own; the last line says whether names or their number were as
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
@@ -32,6 +33,12 @@ NONE = "none"
 
 _MARKS = (r"\|", r"\t", ";", r" \u00b7 ", r" - ", r" / ", r'","', r"(?<=\S)  +(?=\S)", r" & ", r", ")
 """What parts the cells of a line of a table, as patterns."""
+
+_PROSE_MARKS = {";", r" - ", r" / ", r", "}
+"""Those that part the words of sentences as well."""
+
+_BEFORE_NAME = ' |\t"*`_'
+"""What may stand before a name that begins a line."""
 
 _BORDER_BEFORE = rf"(?<!{JOINED})(?<!{JOINED}[-.])"
 _BORDER_AFTER = rf"(?!{JOINED}|[-./]{JOINED})"
@@ -107,29 +114,33 @@ def gone_through(
 ) -> tuple[str, tuple[Row, ...], tuple[str, ...]]:
     """The answer, the entries that stand in what was read, and those that do not or not so, in words.
 
-    An entry whose name is nowhere in the passages is no part of the answer; of several with one name the
-    first is. The value of an entry may stand anywhere in them.
+    An entry whose name is nowhere in the passages is no part of the answer. Of several with one name those
+    count that have a row of their own, as a team has in three matches. The value of an entry is to stand in
+    its row; where nothing shows what a row is, anywhere in the passages.
     """
-    names = [entry.name for entry in reply.entries]
     rows: list[Row] = []
     strange: list[str] = []
-    for number, entry in enumerate(reply.entries):
-        if entry.name in names[:number]:
-            continue
+    for entry in reply.entries:
         places = [found for p in passages for found in _places(sources.text, p, entry)]
+        in_rows = [place for place in places if place.in_row]
         if not places:
             strange.append(str(entry))
             continue
-        far, start, end = min(places)
-        if far == inf and not any(_stands(sources.text, p, entry.value) for p in passages):
+        place = min(in_rows or places)
+        row = Row(entry.name, entry.value, entry.holds, sources.citation(place.start, place.end))
+        alike = [kept for kept in rows if kept.name == entry.name]
+        if alike and (place.far == inf or row.citation in [kept.citation for kept in alike]):
+            continue
+        if place.far == inf and (in_rows or not any(_stands(sources.text, p, entry.value) for p in passages)):
             strange.append(str(entry))
-        rows.append(Row(entry.name, entry.value, entry.holds, sources.citation(start, end)))
+        rows.append(row)
+    names = {entry.name for entry in reply.entries}
     chosen = [row.name for row in rows if row.holds]
-    is_of_names = not reply.answer or not set(reply.answer.split(", ")).isdisjoint(names)
+    is_of_names = not reply.answer or not names.isdisjoint(reply.answer.split(", "))
     if reply.answer.isdecimal() and reply.answer != ", ".join(reply.chosen):
         answer = str(len(chosen))
     elif is_of_names or reply.chosen:
-        answer = ", ".join(chosen) or NONE
+        answer = ", ".join(dict.fromkeys(chosen)) or NONE
     else:
         answer = reply.answer
     return answer, tuple(rows), tuple(strange)
@@ -183,26 +194,64 @@ def _stretch(text: str, first: int, last: int, marks: Mapping[str, int]) -> list
     return [line for line, is_alike in zip(lines[i : j + 1], alike[i : j + 1], strict=True) if is_alike]
 
 
-def _places(text: str, passage: Passage, entry: Entry) -> list[tuple[float, int, int]]:
-    """Where the name stands: how far its value is, inf if not near, and the lines of both or of the name.
+@dataclass(frozen=True, order=True)
+class _Place:
+    """Where an entry's name stands: how far its value is (characters; inf: not near), and the lines to cite.
 
-    What is below the name's line is further than all that is in it.
+    `in_row`: the name begins a line of a table, with as many marks between its cells as another one near it.
+    (Elsewhere in a line it may be a sheet's, "Name | Tern", with its values below.)
+    """
+
+    far: float
+    start: int
+    end: int
+    in_row: bool
+
+
+def _places(text: str, passage: Passage, entry: Entry) -> list[_Place]:
+    """Where the name stands, with the lines of name and value, or of the name alone.
+
+    A value below the name's line is further than all that is in it, and none of a row's from the next row on.
     """
     value = re.compile(_pattern(entry.value))
     found = []
     for match in re.finditer(_pattern(entry.name), text[passage.start : passage.end], re.IGNORECASE):
         start, end = passage.start + match.start(), passage.start + match.end()
         line = _line_around(text, passage, start, end)
+        begins = not text[line[0] : start].strip(_BEFORE_NAME)
+        row_end = _row_end(text, passage, *line) if begins else None
+        stop = min(end + NEAR_CHARACTERS, passage.end) if row_end is None else row_end
         before = [*value.finditer(text, line[0], start)][-1:]
-        behind = value.search(text, end, min(end + NEAR_CHARACTERS, passage.end))
+        behind = value.search(text, end, stop)
         far = start - before[0].end() if before else inf
         if behind is not None:
             below = NEAR_CHARACTERS if "\n" in text[end : behind.start()] else 0
             if behind.start() - end + below < far:
                 far, last = behind.start() - end + below, _line_around(text, passage, *behind.span())[1]
                 line = line[0], last if last - line[0] <= LONGEST_PLACE else line[1]
-        found.append((far, *line))
+        found.append(_Place(far, *line, row_end is not None))
     return found
+
+
+def _row_end(text: str, passage: Passage, start: int, end: int) -> int | None:
+    """Where the row of a table whose first line is `text[start:end]` ends; None if that line is none.
+
+    It is one if a line near it has a mark between its cells as often, and ends before the next such line,
+    or with its paragraph: a cell may go on in lines of its own.
+    """
+    near = max(passage.start, start - NEAR_CHARACTERS), min(passage.end, end + NEAR_CHARACTERS)
+    marks = _cells(text[start:end])
+    below = [(end + m.start(), m.group()) for m in re.finditer(r"[^\n]+", text[end : near[1]])]
+    others = [at for at, line in below if marks & _cells(line)]
+    if not others and not any(marks & _cells(line) for line in text[near[0] : start].split("\n")):
+        return None
+    paragraph = text.find("\n\n", end, near[1])
+    return min([*others[:1], paragraph if paragraph >= 0 else near[1]])
+
+
+def _cells(line: str) -> set[tuple[str, int]]:
+    """The marks between the cells of a line and how often it has each, without those that sentences have."""
+    return {(mark, n) for mark, n in _marks_of([line.strip()]).items() if mark not in _PROSE_MARKS}
 
 
 def _stands(text: str, passage: Passage, value: str) -> bool:
