@@ -247,6 +247,91 @@ def test_a_name_counts_once_for_each_of_its_rows() -> None:
     assert gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, "2"))[0] == "2"
 
 
+def through(text: str, *entries: Entry) -> tuple[str, list[int | None], tuple[str, ...]]:
+    """The answer, the lines of the rows and what is not borne out, where all of the text was read."""
+    sources = Sources.of([Document("a.txt", text)])
+    said, rows, strange = gone_through(sources, [Passage(0, len(text), 1)], RowReply(entries, ""))
+    return said, [row.citation.line for row in rows], strange
+
+
+LIND, TAY = Entry("Lind", "yes", True), Entry("Tay", "yes", True)
+LONG = "A sentence about mills. " * 40
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No. | Mill | Open\n1 | Lind | no\n2 | Tay | yes\n",
+        "| Year | Mill | Open |\n|---|---|---|\n| 1901 | Lind | no |\n| 1902 | Tay | yes |\n",
+        "mill,year,open\nLind,1901,no\nTay,1902,yes\n",
+        "mill;open\nLind;no\nTay;yes\n",
+        "year,mill,open\n1901,Lind,no\n1902,Tay,yes\n",
+        f"Lind | {LONG} | no\nTay | {LONG} | yes\n",
+        "| [Lind](a.md) | no |\n| [Tay](b.md) | yes |\n",
+        "Mill | Open\r\nTay | yes\r\nLind | no\r\n\r\nOf others yes is said.\r\n",
+    ],
+    ids=["numbers", "years", "commas", "semicolons", "third", "long", "links", "windows"],
+)
+def test_the_row_of_a_name_is_known_wherever_its_cell_is(text: str) -> None:
+    said, lines, strange = through(text, LIND, TAY)
+    assert (said, strange) == ("Lind, Tay", (str(LIND),))
+    assert lines == [1 + text[: text.index(name)].count("\n") for name in ("Lind", "Tay")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| | Lind | Tay |\n|---|---|---|\n| Open | yes | yes |\n",
+        "| Lind | Tay\nBuilt | 1901 | 1902\nOpen | yes | yes\n",
+        "Mill | Lind | Tay\nBuilt | 1901 | 1902\nOpen | yes | yes\n",
+        "Of mills | A | B\nMill | Lind | Tay\nBuilt | 1901 | 1902\nOpen | yes | yes\n",
+        "| Mill | Lind |\n| Open | yes |\n| Mill | Tay |\n| Open | yes |\n",
+    ],
+)
+def test_the_values_of_a_column_are_below_its_head(text: str) -> None:
+    said, _, strange = through(text, LIND, TAY)
+    assert (said, strange) == ("Lind, Tay", ())
+
+
+def test_what_a_sentence_says_counts_where_the_row_is_silent() -> None:
+    """A value in the sentence of the name, not one in a later line."""
+    text = "Lind | 1901\nTay | 1902\n\nOf the two Lind said yes at once.\n\nTay did not.\nyes\n"
+    assert through(text, LIND, TAY) == ("Lind, Tay", [4, 2], (str(TAY),))
+
+
+def test_of_rows_that_say_the_same_each_counts_and_none_twice() -> None:
+    text = "Team | Won\nLind | yes\nTay | no\nLind | yes\n"
+    assert through(text, LIND, LIND, LIND)[:2] == ("Lind", [2, 4])
+    assert through("Lind says yes.\n\nLind says yes.", LIND, LIND)[:2] == ("Lind", [1])
+
+
+def test_what_is_made_up_of_a_name_that_has_its_row_is_named_once() -> None:
+    made_up = Entry("Lind", "1999", True)
+    assert through("Lind | yes\nTay | no\n", LIND, made_up, made_up) == ("Lind", [1], (str(made_up),))
+
+
+def test_a_year_with_two_rows_is_no_count() -> None:
+    years = [Entry("2019", "open", True), Entry("2019", "ajar", True), Entry("2020", "shut", False)]
+    assert rows_in("2019 | open\n2019 | ajar\n2020 | shut\n", *years, answer="2019")[0] == "2019"
+
+
+@pytest.mark.parametrize("sign", ["-", "*", "\u2022", "{}."])
+@pytest.mark.parametrize("wrapped", ["", "\n  at least"])
+def test_items_of_a_list_that_were_passed_over_are_named(sign: str, wrapped: str) -> None:
+    """The first of them is no head, and what is set in goes on in its item; another list is not looked at."""
+    said = ("Rest: two hours", "Sleep: eight", "Walk: one")
+    items = [f"{sign.format(n)} {each}" for n, each in enumerate(said)]
+    text = f"Of days.\n\n{(wrapped + chr(10)).join(items)}\n\nOf nights.\n\n{sign.format(9)} Moon: full\n"
+    entries = (Entry("Sleep", "eight", True), Entry("Walk", "one", False))
+    assert rows_in(text, *entries)[2] == (items[0] + wrapped,)
+
+
+def test_a_mark_within_the_cells_of_some_rows_hides_no_others() -> None:
+    text = "| Tern | MIT, 2019 |\n| Wren | none, 2020 |\n| Kite | MIT |\n"
+    entries = (Entry("Tern", "MIT", True), Entry("Wren", "none", False))
+    assert rows_in(text, *entries)[2] == ("| Kite | MIT |",)
+
+
 def test_a_name_that_is_a_number_is_no_count() -> None:
     years = [Entry("2019", "open", True), Entry("2020", "shut", False)]
     text = "2019 | open\n2020 | shut\n"

@@ -6,8 +6,9 @@ than a line of its own; the last line says whether names or their number were as
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import inf
 
@@ -31,14 +32,24 @@ LONGEST_PLACE = 400
 
 NONE = "none"
 
-_MARKS = (r"\|", r"\t", ";", r" \u00b7 ", r" - ", r" / ", r'","', r"(?<=\S)  +(?=\S)", r" & ", r", ")
-"""What parts the cells of a line of a table, as patterns."""
+_MARKS = (
+    *(r"\|", r"\t", ";", r" \u00b7 ", r" - ", r" / ", r'","', r"(?<=\S)  +(?=\S)", r" & ", r", "),
+    *(r";(?=\S)", r",(?=[^\s\d])|(?<=[^\s\d]),(?=\d)"),
+)
+"""What parts the cells of a line of a table, as patterns; the last two as in files of values."""
 
 _PROSE_MARKS = {";", r" - ", r" / ", r", "}
 """Those that part the words of sentences as well."""
 
-_BEFORE_NAME = ' |\t"*`_'
-"""What may stand before a name that begins a line."""
+_BEFORE_NAME = ' \t"*`_['
+"""What may stand before a name in its cell."""
+
+_ITEM = re.compile(r"(?:[-*+\u2022\u2023\u25aa\u25e6\u25cf\u2013]|\(?\d{1,3}[.)])\s")
+"""What an item of a list begins with."""
+
+_LINE = re.compile(r"\S[^\n]*(?<!\s)")
+_ITEM_LINES = re.compile(rf"\S[^\n]*(?:\n[ \t]+(?!{_ITEM.pattern})\S[^\n]*)*(?<!\s)")
+"""A line, and one with those behind it that are set in and begin no item."""
 
 _BORDER_BEFORE = rf"(?<!{JOINED})(?<!{JOINED}[-.])"
 _BORDER_AFTER = rf"(?!{JOINED}|[-./]{JOINED})"
@@ -116,53 +127,66 @@ def gone_through(
 
     An entry whose name is nowhere in the passages is no part of the answer. Of several with one name those
     count that have a row of their own, as a team has in three matches. The value of an entry is to stand in
-    its row; where nothing shows what a row is, anywhere in the passages.
+    its row, or beside its name elsewhere; where nothing shows what a row is, anywhere in the passages.
     """
     rows: list[Row] = []
     strange: list[str] = []
+    taken: set[tuple[str, int]] = set()
+    said: set[tuple[str, str]] = set()
     for entry in reply.entries:
-        places = [found for p in passages for found in _places(sources.text, p, entry)]
+        others = [each.name for each in reply.entries if each.name != entry.name]
+        places = [found for p in passages for found in _places(sources.text, p, entry, others)]
         in_rows = [place for place in places if place.in_row]
-        if not places:
-            strange.append(str(entry))
+        borne = [place for place in in_rows or places if place.far < inf]
+        borne = borne or [place for place in places if place.far < NEAR_CHARACTERS]
+        free = [place for place in borne if (entry.name, place.start) not in taken]
+        if (entry.name, entry.value) in said:
+            free = [place for place in free if place.in_row]
+        said.add((entry.name, entry.value))
+        is_again = entry.name in (row.name for row in rows)
+        if not borne:
+            stands = bool(places) and any(_stands(sources.text, p, entry.value) for p in passages)
+            strange += [] if stands and not in_rows and not is_again else [str(entry)]
+        if not places or (is_again and not free):
             continue
-        place = min(in_rows or places)
-        row = Row(entry.name, entry.value, entry.holds, sources.citation(place.start, place.end))
-        alike = [kept for kept in rows if kept.name == entry.name]
-        if alike and (place.far == inf or row.citation in [kept.citation for kept in alike]):
-            continue
-        if place.far == inf and (in_rows or not any(_stands(sources.text, p, entry.value) for p in passages)):
-            strange.append(str(entry))
-        rows.append(row)
+        place = min(free or in_rows or places)
+        taken.add((entry.name, place.start))
+        rows.append(Row(entry.name, entry.value, entry.holds, sources.citation(place.start, place.end)))
     names = {entry.name for entry in reply.entries}
     chosen = [row.name for row in rows if row.holds]
     is_of_names = not reply.answer or not names.isdisjoint(reply.answer.split(", "))
-    if reply.answer.isdecimal() and reply.answer != ", ".join(reply.chosen):
+    if reply.answer.isdecimal() and reply.answer != ", ".join(dict.fromkeys(reply.chosen)):
         answer = str(len(chosen))
     elif is_of_names or reply.chosen:
         answer = ", ".join(dict.fromkeys(chosen)) or NONE
     else:
         answer = reply.answer
-    return answer, tuple(rows), tuple(strange)
+    return answer, tuple(rows), tuple(dict.fromkeys(strange))
 
 
 def passed_over(sources: Sources, rows: Sequence[Row]) -> tuple[Citation, ...]:
-    """Lines of the rows' table that are like theirs and none of them: entries that a model may have missed.
+    """Lines of the rows' table or list that are like theirs and none of them: a model may have missed them.
 
-    Known only where each row is a line of its own, with as many marks between its cells as the others. The
-    first such line above the rows is the table's head; what reads like it is another page's.
+    Known only where each row is a line of its own, with as many marks between its cells as the others, or
+    an item of a list. The first such line above the rows of a table is its head; what reads like it is
+    another page's.
     """
     found: list[Citation] = []
     for document, begin in zip(sources.documents, sources.starts, strict=True):
         quotes = [row.citation.quote for row in rows if row.citation.path == document.path]
         starts = {row.citation.start for row in rows if row.citation.path == document.path}
         begun = [document.text[document.text.rfind("\n", 0, start) + 1 : start] for start in starts]
-        are_lines = len(starts) == len(quotes) and not any(map(str.strip, begun))
-        marks = _marks_of(quotes)
-        if len(quotes) < 2 or not are_lines or not marks:
+        if len(starts) < 2 or len(starts) != len(quotes) or any(map(str.strip, begun)):
             continue
-        table = _stretch(document.text, min(starts), max(starts), marks)
-        head = table[0] if table and table[0][0] not in starts else None
+        if is_list := all(map(_ITEM.match, quotes)):
+            table = _stretch(document.text, starts, _ITEM_LINES, lambda line: bool(_ITEM.match(line)))
+        elif marks := _marks_of(quotes):
+            kept = [mark for mark in marks if mark not in _PROSE_MARKS][:1] or list(marks)
+            alike = partial(_has, marks={mark: marks[mark] for mark in kept})
+            table = _stretch(document.text, starts, _LINE, alike)
+        else:
+            continue
+        head = table[0] if table and table[0][0] not in starts and not is_list else None
         for start, end in table:
             line = document.text[start:end]
             is_head = head is not None and line == document.text[slice(*head)]
@@ -179,27 +203,34 @@ def _marks_of(lines: Sequence[str]) -> dict[str, int]:
     return {mark: n for mark, (n, *others) in counts.items() if n and not others}
 
 
-def _stretch(text: str, first: int, last: int, marks: Mapping[str, int]) -> list[tuple[int, int]]:
-    """The lines with these marks from the one at `first` to that at `last`, and on without a gap.
+def _has(line: str, marks: Mapping[str, int]) -> bool:
+    """Whether a line has as many of these marks."""
+    return all(len(re.findall(mark, line)) == n for mark, n in marks.items())
 
-    Lines without letters, which rule a table, make no gap.
+
+def _stretch(
+    text: str, starts: Collection[int], line: re.Pattern[str], is_alike: Callable[[str], bool]
+) -> list[tuple[int, int]]:
+    """The lines that are alike from the first to the last of `starts`, and on without a gap.
+
+    `line` finds lines. Those without letters, which rule a table, make no gap above.
     """
-    lines = [(m.start(), m.end()) for m in re.finditer(r"[^\s][^\n]*(?<!\s)", text)]
-    alike = [all(len(re.findall(mark, text[a:b])) == n for mark, n in marks.items()) for a, b in lines]
-    i, j = (bisect_right(lines, place, key=lambda line: line[0]) - 1 for place in (first, last))
+    lines = [(m.start(), m.end()) for m in line.finditer(text)]
+    alike = [is_alike(text[a:b]) for a, b in lines]
+    i, j = (bisect_right(lines, at, key=lambda line: line[0]) - 1 for at in (min(starts), max(starts)))
     while i and (alike[i - 1] or not re.search(r"\w", text[slice(*lines[i - 1])])):
         i -= 1
     while j + 1 < len(lines) and alike[j + 1]:
         j += 1
-    return [line for line, is_alike in zip(lines[i : j + 1], alike[i : j + 1], strict=True) if is_alike]
+    return [each for each, is_one in zip(lines[i : j + 1], alike[i : j + 1], strict=True) if is_one]
 
 
 @dataclass(frozen=True, order=True)
 class _Place:
     """Where an entry's name stands: how far its value is (characters; inf: not near), and the lines to cite.
 
-    `in_row`: the name begins a line of a table, with as many marks between its cells as another one near it.
-    (Elsewhere in a line it may be a sheet's, "Name | Tern", with its values below.)
+    `in_row`: the line is a row of a table, and the name its own; not the head of a column, nor a sheet's, as
+    in "Name | Tern", with the values below.
     """
 
     far: float
@@ -208,19 +239,20 @@ class _Place:
     in_row: bool
 
 
-def _places(text: str, passage: Passage, entry: Entry) -> list[_Place]:
+def _places(text: str, passage: Passage, entry: Entry, others: Sequence[str]) -> list[_Place]:
     """Where the name stands, with the lines of name and value, or of the name alone.
 
     A value below the name's line is further than all that is in it, and none of a row's from the next row on.
+    `others` are the names of other entries.
     """
     value = re.compile(_pattern(entry.value))
     found = []
     for match in re.finditer(_pattern(entry.name), text[passage.start : passage.end], re.IGNORECASE):
         start, end = passage.start + match.start(), passage.start + match.end()
         line = _line_around(text, passage, start, end)
-        begins = not text[line[0] : start].strip(_BEFORE_NAME)
-        row_end = _row_end(text, passage, *line) if begins else None
-        stop = min(end + NEAR_CHARACTERS, passage.end) if row_end is None else row_end
+        row = _row(text, passage, *line)
+        in_row = row is not None and _is_its_own(text[slice(*line)], start - line[0], others, row.is_below)
+        stop = row.end if row is not None and in_row else min(end + NEAR_CHARACTERS, passage.end)
         before = [*value.finditer(text, line[0], start)][-1:]
         behind = value.search(text, end, stop)
         far = start - before[0].end() if before else inf
@@ -229,29 +261,58 @@ def _places(text: str, passage: Passage, entry: Entry) -> list[_Place]:
             if behind.start() - end + below < far:
                 far, last = behind.start() - end + below, _line_around(text, passage, *behind.span())[1]
                 line = line[0], last if last - line[0] <= LONGEST_PLACE else line[1]
-        found.append(_Place(far, *line, row_end is not None))
+        found.append(_Place(far, *line, in_row))
     return found
 
 
-def _row_end(text: str, passage: Passage, start: int, end: int) -> int | None:
-    """Where the row of a table whose first line is `text[start:end]` ends; None if that line is none.
+@dataclass(frozen=True)
+class _TableRow:
+    """Where a row of a table ends, and whether another line of the table is above it."""
+
+    end: int
+    is_below: bool
+
+
+def _row(text: str, passage: Passage, start: int, end: int) -> _TableRow | None:
+    """The row of a table whose first line is `text[start:end]`; None if that line is none.
 
     It is one if a line near it has a mark between its cells as often, and ends before the next such line,
     or with its paragraph: a cell may go on in lines of its own.
     """
-    near = max(passage.start, start - NEAR_CHARACTERS), min(passage.end, end + NEAR_CHARACTERS)
     marks = _cells(text[start:end])
+    if not marks:
+        return None
+    first = text.rfind("\n", passage.start, max(passage.start, start - NEAR_CHARACTERS)) + 1
+    last = text.find("\n", end + NEAR_CHARACTERS, passage.end)
+    near = max(first, passage.start), last if last >= 0 else passage.end
     below = [(end + m.start(), m.group()) for m in re.finditer(r"[^\n]+", text[end : near[1]])]
     others = [at for at, line in below if marks & _cells(line)]
-    if not others and not any(marks & _cells(line) for line in text[near[0] : start].split("\n")):
+    is_below = any(marks & _cells(line) for line in text[near[0] : start].split("\n"))
+    if not others and not is_below:
         return None
-    paragraph = text.find("\n\n", end, near[1])
-    return min([*others[:1], paragraph if paragraph >= 0 else near[1]])
+    paragraph = re.compile(r"\n\s*\n").search(text, end, near[1])
+    return _TableRow(min([*others[:1], paragraph.start() if paragraph else near[1]]), is_below)
+
+
+def _is_its_own(line: str, at: int, others: Sequence[str], is_below: bool) -> bool:
+    """Whether a row of a table is that of the name at `line[at:]`.
+
+    So it is where the name is in the first cell, or in another of three at least where neither the table
+    begins nor one of the `others` stands, as they do in the head of a table with a column for each.
+    """
+    before = line[:at].removeprefix("|") if line.endswith("|") else line[:at]
+    if not before.strip(_BEFORE_NAME):
+        return True
+    if not is_below or max(n for _, n in _cells(line)) < 2:
+        return False
+    return not any(re.search(_pattern(name), line, re.IGNORECASE) for name in others)
 
 
 def _cells(line: str) -> set[tuple[str, int]]:
     """The marks between the cells of a line and how often it has each, without those that sentences have."""
-    return {(mark, n) for mark, n in _marks_of([line.strip()]).items() if mark not in _PROSE_MARKS}
+    line = line.strip()
+    line = line[1:-1] if len(line) > 1 and line[0] == line[-1] == "|" else line
+    return {(mark, n) for mark, n in _marks_of([line]).items() if mark not in _PROSE_MARKS}
 
 
 def _stands(text: str, passage: Passage, value: str) -> bool:
