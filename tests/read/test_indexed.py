@@ -118,6 +118,17 @@ def test_one_of_another_form_is_made_anew(
     assert len(counted) == 2
 
 
+def test_the_names_of_documents_are_known_without_the_whole_file(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at gigabytes of them waits for no digest."""
+    _, ranking = indexed(SOURCES, tiny.tokenizer, keep=True)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    assert [(each.documents, each.n_passages) for each in entries()] == [
+        (("a.txt", "b.txt"), len(ranking.passages))
+    ]
+
+
 def test_another_name_does_not_make_it_sound(tiny: Bundle, counted: list[str]) -> None:
     indexed(SOURCES, tiny.tokenizer, keep=True)
     other = Sources.of([Document("a.txt", SOURCES.text[:-9] + " and mill")])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,15 +132,28 @@ def recall(key: str, sources: Sources) -> tuple[Offsets, Ranking] | None:
 
 
 def entries() -> list[KeptIndex]:
-    """All kept indices, the last used first; a damaged one without the names of documents."""
+    """All kept indices, the last used first; what cannot be read as one without the names of documents."""
     found = []
     for file in shelf.files():
         if file.path.suffix == shelf.WORDS:
             with suppress(OSError):  # another process has just removed it
-                arrays = _read(file.path)
-                names = () if arrays is None else tuple(map(str, _json(arrays["names"])))
-                n_passages = 0 if arrays is None else len(arrays["passages"])
-                found.append(KeptIndex(file.path, names, n_passages, file.n_bytes, file.used))
+                found.append(KeptIndex(file.path, *_described(file.path), file.n_bytes, file.used))
+    return found
+
+
+def _described(path: Path) -> tuple[tuple[str, ...], int]:
+    """Documents and passages by a file's own words, without the whole of it; nothing where it is damaged."""
+    try:
+        with ZipFile(path) as file:
+            names, passages = (_array(file, name) for name in ("names", "passages"))
+        return tuple(map(str, _json(names))), len(passages)
+    except (ValueError, TypeError, KeyError, EOFError, RuntimeError, BadZipFile):
+        return (), 0
+
+
+def _array(file: ZipFile, name: str) -> NDArray[Any]:
+    with file.open(f"{name}.npy") as member:
+        found: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
     return found
 
 
