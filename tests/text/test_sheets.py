@@ -83,6 +83,8 @@ PAIRS = {
                  ("Orme", "14:00", "Tay", "16:05")],
     "successors": [("Ada", "1901", "Ben", "1911"), ("Ben", "1911", "Cyr", "1920"),
                    ("Cyr", "1920", "Dora", "1934")],
+    "steps": [("Wet", "0.5", "Wet", "0.6"), ("Wet", "0.4", "Dry", "0.3"), ("Dry", "0.2", "Wet", "0.1"),
+              ("Dry", "0.8", "Dry", "0.9")],
 }  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def test_a_table_stays_row_by_row(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_table_of_pairs_stays_row_by_row(name: str) -> None:
-    """The same names at the left of both halves, never level: a line is one fact about two of them."""
+    """The same names at the left of both halves, never level or several in succession: a line is one fact."""
     rows = PAIRS[name]
     assert grid(rows, (40, 160, 300, 420)).split("\n") == [" | ".join(row) for row in rows]
 

@@ -2,11 +2,12 @@
 
 Each is read by itself, since between two of them a line of the page goes from one thing to another. What
 tells them from a table is that the labels at the left of one come again at the left of the other, with values
-behind them that are no labels, and that one of them at least stands on both sides at one height: where none
-does, as with teams that play one another, the sides are columns of a table.
+behind them that are no labels, that none comes twice in succession, and that one at least stands on both
+sides at one height: where none does, as with teams that play one another, the sides are columns of a table.
 """
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 MIN_SHARED = 2
 """Different labels that both sides must have."""
@@ -30,9 +31,15 @@ def are_sheets(left: Sequence[Pieces], right: Sequence[Pieces]) -> bool:
     shared = {label for label, _ in labels[0]} & {label for label, _ in labels[1]}
     shared = {label for label in shared if any(sign.isalpha() for sign in label)}
     values = {value for side in labels for _, value in side}
-    if len(shared) >= MIN_SHARED and not shared & values and _are_level(left, right, shared):
+    are_labels = len(shared) >= MIN_SHARED and not shared & values and not any(map(_stammers, labels))
+    if are_labels and _are_level(left, right, shared):
         return all(sum(label in shared for label, _ in side) >= MIN_SHARE * len(side) for side in labels)
     return _is_folded(left, right)
+
+
+def _stammers(side: Sequence[tuple[str, str]]) -> bool:
+    """Whether a label comes twice in succession, as where a table has several lines of one thing."""
+    return any(above == below for (above, _), (below, _) in pairwise(side))
 
 
 def _are_level(left: Sequence[Pieces], right: Sequence[Pieces], shared: Collection[str]) -> bool:
