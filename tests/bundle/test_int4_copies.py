@@ -9,7 +9,7 @@ from gguf.constants import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 from safetensors.torch import load_file, save_file
 
-from xgen.bundle import int4_copies, load, loading
+from xgen.bundle import int4_copies, int8_copies, load, loading
 from xgen.engine import machine
 from xgen.engine.one_token_cpu import one_token_for
 from xgen.model.int4 import WeightInt4
@@ -133,7 +133,7 @@ def test_a_full_disk_costs_what_is_kept(
     def full(*words: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(int4_copies, "write_tensors", full)
+    monkeypatch.setattr(int8_copies, "write_tensors", full)
     first, again = (load(four_bits, device="cpu") for _ in range(2))
     assert torch.equal(logits_of(first), logits_of(again))
     assert type(again.model.layers[0].up) is WeightInt4

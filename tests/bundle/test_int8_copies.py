@@ -1,6 +1,8 @@
 import copy
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from xgen.bundle import int8_copies, load, loading
+from xgen.bundle.finding import find
 from xgen.engine import machine
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.formats.gguf import convert
@@ -135,17 +138,30 @@ def test_clearing_takes_old_drafts_too(tiny_folder: Path, four_rows: list[int], 
     assert list((home / "int8").iterdir()) == [young], "somebody may be writing it"
 
 
+@pytest.mark.parametrize("is_known_before", [False, True])
 def test_a_full_disk_costs_the_8_bit_weights_that_are_kept(
-    tiny_folder: Path, four_rows: list[int], home: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path,
+    four_rows: list[int],
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_known_before: bool,
 ) -> None:
+    """Which is said. What would not fit is not begun: the last bytes of a disk are for others."""
+
     def full(*words: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(int8_copies, "write_tensors", full)
+    if is_known_before:
+        usage = shutil.disk_usage(home.parent)._replace(free=50_000)
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    else:
+        monkeypatch.setattr(int8_copies, "write_tensors", full)
     for _ in range(2):
         load(tiny_folder, device="cpu")
+        assert "the copy of the weights in fewer bits is not kept" in capsys.readouterr().err
     assert len(four_rows) == 2
-    assert list((home / "int8").iterdir()) == []
+    assert [*home.glob("int8/*")] == []
 
 
 def test_8_bit_copies_are_the_adapters_own(
@@ -160,6 +176,18 @@ def test_8_bit_copies_are_the_adapters_own(
     with torch.inference_mode():
         one, other = (b.model.logits(b.model(ids)) for b in (found, exact))
     assert 0 < (one - other).norm() / other.norm() < 0.05
+
+
+def test_copies_of_the_packages_own_adapters_do_not_pile_up(
+    tiny_folder: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the package lies changes with each installation; another folder of that name has its own."""
+    found, places = find(str(tiny_folder), str(adapter)), []
+    for place in ("one", "other"):
+        monkeypatch.setattr(int8_copies, "shipped_adapter", lambda name, place=place: tmp_path / place / name)
+        places.append(int8_copies.place_of_copy(replace(found, adapter=tmp_path / place / "reader"), ""))
+    assert places[0] == places[1]
+    assert int8_copies.place_of_copy(replace(found, adapter=tmp_path / "reader"), "") not in places
 
 
 def test_8_bits_alone_are_rounded_with_care_and_kept_apart(

@@ -1,17 +1,13 @@
 """The copies of weights in layers of 4 bits (model/int4.py), in the cache folder beside the 8-bit ones."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from xgen.bundle.finding import Found
-from xgen.bundle.int8_copies import kept_copy, place_of_copy, weights_identity
-from xgen.errors import XgenError
-from xgen.files import whole_file
-from xgen.formats.stream import write_tensors
+from xgen.bundle.int8_copies import keep_copy, kept_copy, place_of_copy, weights_identity
 from xgen.model.int4 import packed_weight
 from xgen.show import progress
 
@@ -39,14 +35,9 @@ def kept_int4_weights(found: Found, weights: Mapping[str, Tensor]) -> dict[str, 
                 made[f"{short}.packed"], made[f"{short}.groups"] = pair[0].view(torch.int8), pair[1]
             advance(1)
     kinds = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in made.items()}
-    said = {"of": of, "model": model}
-    # a disk that is full or not ours costs some seconds at each start
-    with suppress(OSError, XgenError):
-        with whole_file(path) as draft:
-            write_tensors(draft, dict(sorted(kinds.items(), key=_packed_first)), made.items(), said)
-        if (kept := _kept(path, of)) is not None:
-            return kept
-    return {name: _as_packed(tensor) for name, tensor in made.items()}
+    keep_copy(path, dict(sorted(kinds.items(), key=_packed_first)), made.items(), {"of": of, "model": model})
+    kept = _kept(path, of)
+    return {name: _as_packed(tensor) for name, tensor in made.items()} if kept is None else kept
 
 
 def _packed_first(item: tuple[str, object]) -> bool:

@@ -2,8 +2,9 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 
 import torch
@@ -12,14 +13,14 @@ from torch import Tensor
 
 from xgen.bundle.finding import Found
 from xgen.errors import XgenError
-from xgen.files import cache_folder, shipped_text, whole_file
+from xgen.files import cache_folder, require_room, shipped_adapter, shipped_text, whole_file
 from xgen.formats.adapter import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE
 from xgen.formats.stream import write_tensors
 from xgen.model.attention import attend_for
 from xgen.model.int8 import quantised_weight
 from xgen.model.rounding import compensated_model
 from xgen.model.shape import Shape
-from xgen.show import progress
+from xgen.show import note, progress
 from xgen.text.tokenizer import Tokenizer
 
 INT8_FORM = 8
@@ -101,10 +102,19 @@ def can_be_compensated(shape: Shape) -> bool:
 
 
 def place_of_copy(found: Found, kind: str) -> tuple[Path, str]:
-    """Where the copy of a model's weights is, one file a kind, folder and adapter, and what it is called."""
-    places = [str(place.resolve()) for place in (found.folder, found.adapter) if place is not None]
-    digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
-    return int8_folder() / f"{digest}{kind}.safetensors", " + ".join(Path(place).name for place in places)
+    """Where the copy of a model's weights is, one file a kind, folder and adapter, and what it is called.
+
+    An adapter of the package counts by its name: where the package lies changes with each installation.
+    """
+    places = [place.resolve() for place in (found.folder, found.adapter) if place is not None]
+    said = [place.name if _is_shipped(place) else str(place) for place in places]
+    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()
+    return int8_folder() / f"{digest}{kind}.safetensors", " + ".join(place.name for place in places)
+
+
+def _is_shipped(folder: Path) -> bool:
+    own = shipped_adapter(folder.name)
+    return own is not None and own.resolve() == folder
 
 
 def kept_int8_weights(
@@ -138,14 +148,9 @@ def kept_int8_weights(
                 yield f"{short}.scale", scale_N
                 advance(1)
 
-    said = {"of": of, "model": model}
-    # a disk that is full or not ours costs some seconds at each start, and memory for all of them
-    with suppress(OSError, XgenError):
-        with whole_file(path) as draft:
-            write_tensors(draft, _kinds(weights, matrices), made(), said)
-        if (kept := kept_copy(path, of)) is not None:
-            return kept
-    return dict(made())
+    keep_copy(path, _kinds(weights, matrices), made(), {"of": of, "model": model})
+    kept = kept_copy(path, of)
+    return dict(made()) if kept is None else kept
 
 
 def _compensated(
@@ -158,6 +163,25 @@ def _compensated(
     drawn_BT = torch.randint(tokenizer.vocab_size, (N_RANDOM, length), generator=seeded)
     ids_BT = torch.cat((ids[: len(ids) // length * length].view(-1, length), drawn_BT))
     return compensated_model(found.shape, attend_for(device), exact, ids_BT.to(device))
+
+
+def keep_copy(
+    path: Path,
+    kinds: Mapping[str, tuple[torch.dtype, tuple[int, ...]]],
+    tensors: Iterable[tuple[str, Tensor]],
+    said: Mapping[str, str],
+) -> None:
+    """Write a copy, whole, if the disk has room for it.
+
+    One that is full or not ours, which is said, costs some seconds at each start, and memory for all of them.
+    """
+    try:
+        require_room(path.parent, sum(dtype.itemsize * prod(size) for dtype, size in kinds.values()))
+        with whole_file(path) as draft:
+            write_tensors(draft, kinds, tensors, said)
+    except (OSError, XgenError) as error:
+        reason = error.what if isinstance(error, XgenError) else (error.strerror or str(error)).lower()
+        note(f"the copy of the weights in fewer bits is not kept, so each start makes it anew: {reason}")
 
 
 def kept_copy(path: Path, of: str) -> dict[str, Tensor] | None:
