@@ -2,14 +2,17 @@ import json
 import random
 import re
 import string
+from functools import cache
+from itertools import product
 from pathlib import Path
 
+import licence_tables
 import made
 import needles
 import pytest
 import questions as qs
 
-from xgen.data.made import families, layouts, licences, lists
+from xgen.data.made import families, layouts, licences, lists, rules
 from xgen.data.made.words import ASKING, LANGUAGES, asks_of, words_of
 
 pytest.importorskip("reportlab")
@@ -117,15 +120,51 @@ def test_law_the_tests_share_no_layout_name_or_phrase_with_what_is_trained() -> 
     assert not set(HEADS) & set(heads)
     phrases = {phrase(text) for text in [*made.QUESTIONS, made.LICENCE_OF, made.RULE, made.NOTE]}
     assert not phrases & {phrase(text) for text in trained}
-    for text in phrases:  # nor do six words in a row stand in both
-        runs = {" ".join(text.split()[i : i + 6]) for i in range(len(text.split()) - 5)}
-        assert not any(run in phrase(other) for run in runs for other in trained), text
+    for text in trained:  # nor do five words in a row stand in both
+        assert not runs_of(text) & runs_in_tests(), text
     bound = {name for name in made.BOUND if not name.startswith("CC-")}
     assert not bound & (set(licences.BOUND) | set(families.BOUND_TOLD))
 
 
 def phrase(text: str) -> str:
     return text.casefold().translate(str.maketrans("", "", string.punctuation))
+
+
+def runs_of(text: str, n: int = 5) -> set[tuple[str, ...]]:
+    words = phrase(text).split()
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
+@cache
+def runs_in_tests() -> set[tuple[str, ...]]:
+    """Five words in a row of all that the tests of licence tables say or ask."""
+    asked = [*made.QUESTIONS, made.LICENCE_OF, made.RULE, made.NOTE, *licence_tables.QUESTIONS]
+    asked += [text for table in licence_tables.tables() for text in re.split(r"\n\n+", table.text)]
+    return set().union(*map(runs_of, asked))
+
+
+def test_law_rules_in_words_share_no_five_words_in_a_row_with_what_the_tests_say() -> None:
+    """Every question that could be asked, and the notes, heads and cells of a thousand pages."""
+    words = rules.words_in("en")
+    asks = [ask for way in ("which", "inverted", "count", "among") for ask in words["ask"][way]]
+    for domain in words["domain"]:
+        aspects = [words["aspects"][each] if isinstance(each, str) else each for each in domain["aspects"]]
+        for rows, aspect, (pos, neg) in product(domain["rows"], aspects, (("pos", "neg"), ("neg", "pos"))):
+            for ask, own, other in product(asks, aspect[pos], aspect[neg]):
+                yes = aspect["yes" if pos == "pos" else "no"][0]
+                question = ask.format(rows=rows, pos=own, neg=other, yes=yes, name="x")
+                assert not runs_of(question) & runs_in_tests(), question
+    n_notes = 0
+    for number in range(1000):
+        sheet = rules.drawn_sheet("en", random.Random(number))
+        told = [sheet.note.text, *sheet.names, *(column.head for column in sheet.columns)]
+        assert not any(runs_of(text) & runs_in_tests() for text in told), told
+        assert not {*sheet.names, *(column.head for column in sheet.columns)} & {*made.STEMS, *HEADS}
+        cells = {cell for column in sheet.columns for cell in column.cells}
+        assert not cells & {name for name in made.BOUND if name != "CC-BY-NC-4.0"}
+        assert not re.search("earn money|do business|without profit|not for profit|trial|purposes", told[0])
+        n_notes += len(sheet.note.text.split())
+    assert n_notes > 10_000
 
 
 def test_a_trained_layout_cannot_be_taken_for_one_of_the_tests(tables: list[made.Made]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xgen.data.document import Document, Rejected
-from xgen.data.made import families, kinds, licences, lists, siblings, spans, tables
+from xgen.data.made import families, kinds, licences, lists, rules, siblings, spans, tables
 from xgen.data.made.page import Page
 from xgen.data.made.recipe import load_made_recipe, write_questions
 from xgen.data.made.texts import Filler, Text
@@ -71,6 +71,7 @@ def every_page() -> list[Page]:
         *licences.pages("en", filler, 12, 1),
         *tables.pages("en", filler, 6, 1),
         *families.pages(filler, 6, 1),
+        *rules.pages("en", filler, 6, 1),
         *spans.pages("en", texts(), 6, 1),
         *siblings.pages("en", asked_texts(), 12, 1),
         *kinds.pages_of("foreign", "en", {"en": texts()}, 7, 1),
@@ -84,6 +85,7 @@ def test_every_page_is_read_whole_by_what_makes_groups() -> None:
         "licences",
         "tables",
         "families",
+        "rules",
         "spans",
         "siblings",
         "facts",

@@ -108,7 +108,7 @@ LICENCE_OF_PART = (
 )
 MAY_PART = (
     "May the {part} be used commercially?",
-    "Can the {part} be used in a commercial product?",
+    "Can the {part} be part of a commercial product?",
     "Is commercial use of the {part} allowed?",
 )
 OTHERS = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xgen.data.made import facts, families, licences, lists, named, papers, siblings, spans, tables
+from xgen.data.made import facts, families, licences, lists, named, papers, rules, siblings, spans, tables
 from xgen.data.made.page import Page
 from xgen.data.made.texts import Filler, Text
 from xgen.data.made.words import ASKING, LANGUAGES
@@ -19,6 +19,7 @@ KINDS = (
     "lists",
     "named",
     "papers",
+    "rules",
     "siblings",
     "spans",
     "tables",
@@ -47,6 +48,7 @@ def languages_of(kind: str) -> tuple[str, ...]:
         return named.languages()
     return {
         "licences": licences.ASKED_IN,
+        "rules": rules.RULED_IN,
         "tables": tables.ASKED_IN,
         "families": ("en",),
         "siblings": (),
@@ -79,6 +81,8 @@ def pages_of(
             yield from named.pages(language, texts, every.get("en", ()), n_pages, seed)
         case "papers":
             yield from papers.pages(language, filler, n_pages, seed)
+        case "rules":
+            yield from rules.pages(language, filler, n_pages, seed)
         case "siblings":
             yield from siblings.pages(language, texts, n_pages, seed)
         case "spans":

@@ -208,7 +208,7 @@ def _page(asking: str, words: Mapping[str, Sequence[str]], filler: Filler, numbe
 def drawn_models(draw: random.Random) -> Models:
     """Two to MOST_ROWS models; nearly always some may be used commercially and some may not."""
     n_rows = draw.randint(2, MOST_ROWS)
-    names = _names(n_rows + 2, draw)
+    names = model_names(n_rows + 2, draw)
     names, missing = names[:n_rows], tuple(names[n_rows:])
     n_free = draw.randint(1, n_rows - 1) if draw.random() < 0.93 else draw.choice((0, n_rows))
     allowed = [True] * n_free + [False] * (n_rows - n_free)
@@ -266,7 +266,7 @@ def _grouped(models: Models) -> Block:
     return joined(blocks, "\n")
 
 
-def _names(n: int, draw: random.Random) -> list[str]:
+def model_names(n: int, draw: random.Random) -> list[str]:
     """Names of models, most of them with a near twin; all in one way of naming."""
     stems = draw.sample(STEMS, draw.randint(1, 4))
     ways: tuple[Callable[[str, str, str], str], ...] = (

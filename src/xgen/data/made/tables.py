@@ -102,10 +102,11 @@ def drawn_columns(
     """Names of two to MOST_ROWS rows, and two to five columns of the kind."""
     n_rows = draw.randint(2, MOST_ROWS)
     words = draw.sample(kind["columns"], draw.randint(2, min(5, len(kind["columns"]))))
-    return _names(language, kind, n_rows, draw), [_column(each, n_rows, draw) for each in words]
+    return names_of(language, kind, n_rows, draw), [drawn_column(each, n_rows, draw) for each in words]
 
 
-def _names(language: str, kind: Mapping[str, Any], n: int, draw: random.Random) -> list[str]:
+def names_of(language: str, kind: Mapping[str, Any], n: int, draw: random.Random) -> list[str]:
+    """Names of `n` rows: those of the kind, of people, or made ones, many of them near twins."""
     if "names" in kind:
         return draw.sample(kind["names"], n)
     make = KEYS[draw.choice(list(KEYS))]
@@ -123,7 +124,8 @@ def _names(language: str, kind: Mapping[str, Any], n: int, draw: random.Random) 
     return names
 
 
-def _column(words: Mapping[str, Any], n: int, draw: random.Random) -> Column:
+def drawn_column(words: Mapping[str, Any], n: int, draw: random.Random) -> Column:
+    """A column of `n` cells by its words; a number of a year is one of few."""
     head = draw.choice(words["head"])
     if "values" in words:
         some = draw.sample(words["values"], draw.randint(2, len(words["values"])))
@@ -135,10 +137,10 @@ def _column(words: Mapping[str, Any], n: int, draw: random.Random) -> Column:
         low += draw.randint(0, max(0, n_steps - 6))
         n_steps = 6
     values = tuple(round(low + words["step"] * draw.randint(0, n_steps), 1) for _ in range(n))
-    return Column(head, words, tuple(_number(value, words, head) for value in values), values)
+    return Column(head, words, tuple(number_of(value, words, head) for value in values), values)
 
 
-def _number(value: float, words: Mapping[str, Any], head: str = "") -> str:
+def number_of(value: float, words: Mapping[str, Any], head: str = "") -> str:
     """A number as a cell has it: without its unit where the head names that."""
     digits = f"{value:.1f}" if words["step"] < 1 else f"{value:.0f}"
     return digits + ("" if head.endswith(")") else words.get("unit", ""))
@@ -177,7 +179,7 @@ def asked_of(
     heads = {column.words["head"][0] for column in columns}
     missing = [each for each in kind["columns"] if each["head"][0] not in heads]
     if missing and draw.random() < 0.4:
-        column = _column(draw.choice(missing), 3, draw)
+        column = drawn_column(draw.choice(missing), 3, draw)
         way, value, _ = _property(column, draw)
         question = draw.choice(words[way]).format(rows=kind["rows"], column=column.head, value=value)
         if column.head.casefold() not in page.text.casefold():
@@ -214,13 +216,13 @@ def _property(column: Column, draw: random.Random) -> tuple[str, str, list[bool]
     if column.words.get("year") and draw.random() < 0.4:
         chosen = draw.choice(numbers)
         way = draw.choice(("is", "is", "count"))
-        return way, _number(chosen, column.words), [each == chosen for each in numbers]
+        return way, number_of(chosen, column.words), [each == chosen for each in numbers]
     step = column.words["step"]
     chosen = draw.choice(numbers) + step * draw.choice((0, 0, -1, 1, 5, -5))
     chosen = round(max(chosen, column.words["range"][0]), 1)
     way = draw.choice(("more", "less"))
     holds = [each > chosen if way == "more" else each < chosen for each in numbers]
-    return way, _number(chosen, column.words), holds
+    return way, number_of(chosen, column.words), holds
 
 
 def _looked_up(
