@@ -23,7 +23,7 @@ DATE = r"\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]+ \d{4}"
 BOUNDS: list[tuple[str, Callable[[float, float], bool]]] = [
     ("no later|or earlier|including|or less|at most|not exceed|no more", lambda cell, bound: cell <= bound),
     ("no earlier|or later|or more|at least|reaches|upwards", lambda cell, bound: cell >= bound),
-    ("more than|above|exceeds|beyond|after|later", lambda cell, bound: cell > bound),
+    ("more than|above|over|exceeds|beyond|after|later", lambda cell, bound: cell > bound),
     ("less than|below|under|before|earlier", lambda cell, bound: cell < bound),
 ]
 NAMED: dict[str, Callable[[str, str], bool]] = {
@@ -53,15 +53,15 @@ def met_by(column: conditions.Ruled, clause: str, said: str) -> list[bool]:
     return [compare(value_of(cell), value_of(said)) for cell in column.cells]
 
 
-def forms_of(column: conditions.Ruled) -> list[re.Pattern[str]]:
-    """What conditions on a column look like; the group is the value or the labels."""
+def forms_of(column: conditions.Ruled, part: str) -> list[re.Pattern[str]]:
+    """What conditions on a column look like, in full or bare; the group is the value or the labels."""
     label, own = one_of(column.pool), column.words
     value = rf"(?:{label})(?:, (?:{label}))*(?: or (?:{label}))?"
     if not column.labels:
         value = rf"(?:{DATE})" if column.way == "date" else NUMBER + re.escape(own.get("unit", ""))
     ways = [column.way] if column.labels else list(conditions.COMPARED)
     names = {"head": column.head, "noun": own["noun"], "verb": own.get("verb", "no verb")}
-    patterns = [each.format(x="\0", **names) for way in ways for each in EN["clause"][way]]
+    patterns = [each.format(x="\0", **names) for way in ways for each in EN[part].get(way, ())]
     return [
         re.compile(rf"{re.escape(before)}({value}){re.escape(after)}(?=[ ,;:.]|$)")
         for before, after in (pattern.split("\0") for pattern in patterns)
@@ -70,7 +70,13 @@ def forms_of(column: conditions.Ruled) -> list[re.Pattern[str]]:
 
 def conditions_in(sheet: rules.Sheet, text: str) -> tuple[str, list[list[bool]]]:
     """The text with A and B for its conditions, and which rows meet each of them."""
-    every = [(column, form) for column in sheet.columns for form in forms_of(column)]
+    every = [(column, form) for column in sheet.columns for form in forms_of(column, "clause")]
+    for column in sheet.columns:
+        for pattern in EN["note"]["decides"]:
+            before = pattern.format(head=column.head, noun=column.words["noun"])
+            if text.startswith(f"{before} "):
+                text = text.removeprefix(f"{before} ")
+                every = [(column, form) for form in forms_of(column, "bare")]
     met: list[list[bool]] = []
     while hits := [(m.start(), -len(m[0]), m, column) for column, form in every for m in form.finditer(text)]:
         *_, match, column = min(hits, key=lambda hit: hit[:2])
@@ -204,9 +210,10 @@ def asked_about(sheet: rules.Sheet, asked: Asked) -> tuple[notes.Rule, bool]:
 @pytest.mark.parametrize("language", rules.RULED_IN)
 def test_every_language_has_all_words_and_says_of_no_two_things_the_same(language: str) -> None:
     words = rules.words_in(language)
-    assert set(EN) - set(words) <= {"aspects"}
+    assert set(EN) - set(words) <= {"aspects", "bare"}
     for part in ("clause", "rule", "key", "note", "ask"):
-        assert set(words[part]) - {"neither_open"} == set(EN[part]) - {"neither_open"}
+        assert set(words[part]) <= set(EN[part])
+        assert set(EN[part]) - set(words[part]) <= {"neither_open", "decides"}
     for domain in words["domain"]:
         said = Counter[str]()
         for aspect in domain["aspects"]:

@@ -21,9 +21,10 @@ CODES = (
     ("I", "II", "III", "IV", "V"), ("T1", "T2", "T3", "T4", "T5"), ("N4", "N7", "R2", "R9", "S1"),
     ("A1", "A2", "B1", "B2", "C1"), ("K0", "K10", "K20", "K30"), ("XA", "XB", "XC", "YA", "YB"),
     ("*", "**", "***", "****"), ("●", "○", "◐", "◆"), ("alba", "brio", "corda", "dolce", "forte"),
+    ("NC", "BY", "SA", "PD"), ("gold", "silver", "bronze", "tin"), ("red", "amber", "green", "blue"),
     ("07", "11", "23", "42", "58"), ("P+", "P-", "Q+", "Q-"), ("ab", "cd", "ef", "gh", "ij"),
 )  # fmt: skip
-"""Terms that mean nothing before a text says what they mean; besides them there are made words."""
+"""Terms that mean what a text says, whatever they mean elsewhere; besides them there are made words."""
 
 MARKS = ("†", "‡", "*", "§", "#", "(a)", "(b)", "(x)", "^", "°°")
 """What stands behind a cell; no cell ends with one by itself."""
@@ -145,8 +146,12 @@ def drawn_condition(
     c: int,
     draw: random.Random,
     named: Collection[str] = (),
+    part: str = "clause",
 ) -> Condition:
-    """A condition on column `c`: that it has one of the labels `named`, if any, else a drawn one."""
+    """A condition on column `c`: that it has one of the labels `named`, if any, else a drawn one.
+
+    `part` of the words says how: a "bare" one does not name the column.
+    """
     column = columns[c]
     if column.labels:
         way, some = column.way, list(named) or _some_labels(column, draw)
@@ -158,7 +163,7 @@ def drawn_condition(
         value = _near(draw.choice(numbers), column, draw)
         met = tuple(COMPARED[way](each, value) for each in numbers)
         bound = column.show(value)
-    pattern = draw.choice(words["clause"][way])
+    pattern = draw.choice(words[part][way])
     return Condition(c, pattern.format(x=bound, head=column.head, **_names(column)), met)
 
 

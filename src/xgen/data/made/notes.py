@@ -23,8 +23,9 @@ COMBINED: dict[str, Callable[[bool, bool], bool]] = {
 """Whether what a rule is about holds, by the conditions that are met; rules of the first two have one."""
 
 _ONE, _TWO = ("only", "barred"), ("both", "but", "either", "neither")
-TWO_SHARE, FAMILY_SHARE = 0.3, 0.6
-"""Of rules with two conditions, and of rules of trade that go by licences where there are any."""
+TWO_SHARE, BARE_SHARE, FAMILY_SHARE = 0.3, 0.3, 0.6
+"""Of rules with two conditions; of others, where a sentence before the rule names the column that decides; of
+rules of trade, where they go by licences if there are any."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Rule:
 
 
 def sentence(words: Words, rows: str, columns: Sequence[Ruled], aspect: Aspect, draw: random.Random) -> Rule:
-    """A rule with one condition or two on different columns, in words.
+    """A rule with one condition or two on different columns, in words, perhaps with what decides before it.
 
-    Of licences that are not named as one expects it, it says what holds for the others, too.
+    Beside licences that it does not name as one expects, it says what holds for the others, too.
     """
     is_two = len(columns) > 1 and draw.random() < TWO_SHARE
     kind = draw.choice(_TWO if is_two else _ONE)
@@ -52,9 +53,12 @@ def sentence(words: Words, rows: str, columns: Sequence[Ruled], aspect: Aspect, 
         chosen.sort(key=lambda c: columns[c].way != "family")
     chosen = chosen[: 2 if is_two else 1]
     named = _expected(words, columns[chosen[0]], aspect, kind, draw)
-    first = drawn_condition(words, columns, chosen[0], draw, named)
+    may_be_bare = "bare" in words and not is_two and columns[chosen[0]].way != "marks"
+    is_bare = may_be_bare and draw.random() < BARE_SHARE
+    first = drawn_condition(words, columns, chosen[0], draw, named, "bare" if is_bare else "clause")
     second = drawn_condition(words, columns, chosen[-1], draw) if is_two else first
-    is_open = bool(named) or all(columns[c].way != "family" for c in chosen)
+    may_mislead = range(len(columns)) if aspect.get("habit") else chosen
+    is_open = bool(named) or all(columns[c].way != "family" for c in may_mislead)
     patterns = [*words["rule"][kind], *(words["rule"].get(f"{kind}_open", ()) if is_open else ())]
     slots = {"rows": rows, "a": first.clause, "b": second.clause}
     slots |= {slot: draw.choice(aspect[slot]) for slot in ("pos", "neg", "yes", "no")}
@@ -63,7 +67,12 @@ def sentence(words: Words, rows: str, columns: Sequence[Ruled], aspect: Aspect, 
     holds = tuple(COMBINED[kind](a, b) for a, b in zip(first.met, second.met, strict=True))
     goes_on = kind in ("both", "but")
     decides = tuple(second.column if a is goes_on else first.column for a in first.met)
-    return Rule(aspect, draw.choice(patterns).format(**slots), holds, decides)
+    text = draw.choice(patterns).format(**slots)
+    if is_bare:
+        column = columns[first.column]
+        before = draw.choice(words["note"]["decides"]).format(head=column.head, noun=column.words["noun"])
+        text = words["gap"].join([before, text])
+    return Rule(aspect, text, holds, decides)
 
 
 def _expected(words: Words, column: Ruled, aspect: Aspect, kind: str, draw: random.Random) -> list[str]:

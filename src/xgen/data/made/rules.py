@@ -112,6 +112,8 @@ def drawn_sheet(language: str, draw: random.Random) -> Sheet:
     elif plain and draw.random() < 0.25:
         c = draw.choice(plain)
         columns[c] = marked(columns[c], draw)
+        if any(column.way == "family" for column in columns):  # what no mark says, a licence might
+            aspects.sort(key=lambda aspect: bool(aspect.get("habit")))
         rules += footnotes(words, columns, c, aspects[: draw.randint(1, 2)], draw)
         parts.append(Block(draw.choice(("\n", "\n", "; ")).join(rule.text for rule in rules)))
     if not rules or draw.random() < 0.3:
