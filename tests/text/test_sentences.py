@@ -85,6 +85,16 @@ def test_headings_items_and_rows_end_at_line_ends() -> None:
     ]
 
 
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_lines_of_a_file_of_values_are_their_own(mark: str) -> None:
+    """Some of them with several words; sentences with formulas go on in the next line."""
+    rows = ["name,year,wheel", "Rook mill,1784,oak", "Lind,1811,cast iron", "Tay and Orme,412,oak", "a,b"]
+    text = "\n".join(rows).replace(",", mark)
+    assert [text[a:b] for a, b in sentence_spans(text)] == text.split("\n")
+    prose = "The map f(x,y) has a price of 1,000 points in the plane\nand g(x,y) as many on both sides."
+    assert sentence_spans(prose.replace(",", mark)) == [(0, len(prose))]
+
+
 def test_an_address_is_not_wrapped_prose() -> None:
     assert sentences("Ada Lovelace\nSt James Square\nLondon") == ["Ada Lovelace", "St James Square", "London"]
 

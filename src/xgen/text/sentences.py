@@ -23,6 +23,8 @@ _BLANK = re.compile(rf"{_BREAK}\s*{_BREAK}|[\f\u2029]")
 _LIST_ITEM = re.compile(r"(?:[-*+•‣▪◦●○–—·]|\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)])\s+\S")
 _ALONE = re.compile(r"#{1,6}\s|\||```|~~~|[-=*_~+|:\s]{3,}$")  # heading, row, fence, rule
 _ROW = re.compile(r"\S\s*(?:\t|\s\|\s)\s*\S|\|$")
+_VALUES = re.compile(r"[,;](?=[^\s\d])|(?<=[^\s\d])[,;](?=\d)")  # between values without spaces; not in 1,000
+_CELL_WORDS = 3  # of such a line to each of its values at most; a line of prose has more
 _NARROW = 40  # characters; lines of a block no wider than this are an address or a list, not wrapped prose
 
 
@@ -60,12 +62,20 @@ def _continues(line: str, following: str, width: int) -> bool:
         return False
     if _ALONE.match(following) or _ROW.search(following) or _LIST_ITEM.match(following):
         return False
+    if _has_values(line) and _has_values(following):
+        return False
     if following[0].islower():
         return True
     # The next word would have fitted in: the break was meant. A fifth of the width is left for
     # proportional type, where characters do not measure width exactly.
     next_word = len(following.split(maxsplit=1)[0]) if not _IDEOGRAPH.match(following) else 1
     return len(line) + 1 + next_word > 0.8 * width
+
+
+def _has_values(line: str) -> bool:
+    """Whether a line reads like one of a file of values, with commas or semicolons between them."""
+    n_marks = len(_VALUES.findall(line))
+    return n_marks > 0 and len(line.split()) <= _CELL_WORDS * (n_marks + 1)
 
 
 def _tight(text: str, start: int, end: int) -> Span | None:
