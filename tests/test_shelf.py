@@ -1,6 +1,7 @@
 """One limit over all kinds of what stays on the disk, and one order of removal."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from xgen import shelf
 from xgen.engine import kept as kept_whole
 from xgen.engine.cache import Cache
+from xgen.errors import NoRoom
 from xgen.text import kept as kept_texts
 from xgen.text.document import Document
 
@@ -79,6 +81,14 @@ def test_what_is_larger_than_the_limit_costs_nothing_else(monkeypatch: pytest.Mo
     monkeypatch.setenv("XGEN_CACHE_GB", "0.000012")
     assert not kept_texts.keep("b", Document("b.pdf", "".join(map(chr, range(0x4E00, 0x9000)))))
     assert names() == {"a"}
+
+
+def test_what_the_disk_has_no_room_for_is_not_begun(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    usage = shutil.disk_usage(home)._replace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    shelf.make_room(1_000_000)
+    with pytest.raises(NoRoom, match="2 MB are needed and 1 MB are free"):
+        shelf.make_room(2_000_000)
 
 
 def test_both_kinds_are_cleared_and_files_of_others_stay(home: Path) -> None:

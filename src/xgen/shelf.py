@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from xgen.errors import XgenError
-from xgen.files import cache_folder, whole_file
+from xgen.files import cache_folder, require_room, whole_file
 
 WHOLE = ".safetensors"
 TEXT = ".text"
@@ -133,7 +133,7 @@ def clear() -> int:
 def make_room(n_bytes: int = 0) -> None:
     """Remove the least recently used until `n_bytes` more fit under the limit, and drafts an hour old.
 
-    With 0: what is over the limit, which may have been lowered since.
+    With 0: what is over the limit, which may have been lowered since. NoRoom if the disk has less free.
     """
     limit = limit_bytes() - n_bytes
     for draft in folder().glob(".*"):
@@ -145,3 +145,4 @@ def make_room(n_bytes: int = 0) -> None:
         total += file.n_bytes
         if total > limit:
             drop(file.path)
+    require_room(folder(), n_bytes)
