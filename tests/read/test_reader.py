@@ -311,14 +311,16 @@ def test_what_cannot_be_read_is_one_sentence(
 
 
 @pytest.mark.model
-def test_the_default_model_answers_with_its_place(pulled: Callable[[str], Path]) -> None:
-    pulled("qwen-0.5b")
+def test_the_default_model_answers_with_its_place(pulled: Callable[[str], Path], tmp_path: Path) -> None:
+    """In a cache folder of its own, with which the copies of its weights go: they take a gigabyte."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "qwen-0.5b").symlink_to(pulled("qwen-0.5b"), target_is_directory=True)
     question = "What does pre-training on one trillion tokens cost?"
     command = [sys.executable, "-c", "from xgen.cli.app import main; main()", "read", "docs/xgen-7b.md"]
     ended = subprocess.run(
         [*command, "--quote", "--ask", question, "--json"],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "XGEN_HOME": str(tmp_path)},
         capture_output=True,
         encoding="utf-8",
         timeout=300,
