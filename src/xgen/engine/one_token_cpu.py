@@ -111,32 +111,37 @@ class OneTokenCpu:
         first_keys, first_values = keys.narrow(2, 0, end), values.narrow(2, 0, end)
         if keys.dtype == torch.float32:
             seen_1GXD = scaled_dot_product_attention(self._q_1GXD, first_keys, first_values)
-        elif end >= LONG and self._attended_in_bf16(keys[0], values[0], end):
+        elif end >= LONG:
+            self._attend_in_bf16(keys[0], values[0], end)
             return
         else:
             q_1HTD = self._q_1GXD.flatten(1, 2)[:, :, None]
             seen_1GXD = attend_cpu(q_1HTD, first_keys, first_values, None).view(self._q_1GXD.shape)
         self._seen_1GXD.copy_(seen_1GXD)
 
-    def _attended_in_bf16(self, k_GSD: Tensor, v_GSD: Tensor, end: int) -> bool:
-        """The same, by two products for each key head; False where scores are too large for bf16.
+    def _attend_in_bf16(self, k_GSD: Tensor, v_GSD: Tensor, end: int) -> None:
+        """The same, by a product for each key head and one for all values.
 
-        Keys behind the text get no weight, so what stands there need only be finite.
+        Keys behind the text get no weight, so what stands there need only be finite. A head of large scores
+        is computed in fp32, and rounded when its best score is 0: what counts is small then.
         """
         n_read = min(-(-end // STEP) * STEP, k_GSD.shape[1])
         if self._scores_GXS.shape[2] != n_read:
             self._scores_GXS = self._seen_1N.new_empty(*self._q_1GXD.shape[1:3], n_read)
         scores_GXS = self._scores_GXS
-        q_GXD = (self._q_1GXD[0] * k_GSD.shape[2] ** -0.5).bfloat16()
-        for q_XD, k_SD, scores_XS in zip(q_GXD, k_GSD, scores_GXS, strict=True):
+        q_GXD = self._q_1GXD[0] * k_GSD.shape[2] ** -0.5
+        for q_XD, k_SD, scores_XS in zip(q_GXD.bfloat16(), k_GSD, scores_GXS, strict=True):
             torch.mm(q_XD, k_SD[:n_read].t(), out=scores_XS)
         scores_GXS[..., end:] = float("-inf")
-        if not scores_GXS.amax(-1).abs().amax() <= LARGEST:
-            return False
+        largest = scores_GXS.amax(-1).abs().amax(-1).tolist()
+        for group, size in enumerate(largest):
+            if not size <= LARGEST:
+                wide_XS = q_GXD[group] @ k_GSD[group, :n_read].float().t()
+                wide_XS[:, end:] = float("-inf")
+                torch.sub(wide_XS, wide_XS.amax(-1, keepdim=True), out=wide_XS)
+                scores_GXS[group] = wide_XS
         torch.softmax(scores_GXS, -1, out=scores_GXS)
-        for scores_XS, v_SD, seen_XD in zip(scores_GXS, v_GSD, self._seen_1GXD[0], strict=True):
-            torch.mm(scores_XS, v_SD[:n_read], out=seen_XD)
-        return True
+        torch.bmm(scores_GXS, v_GSD[:, :n_read], out=self._seen_1GXD[0])
 
     def _normed(self, x_M: Tensor, weight_M: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
         """As RMSNorm has it, [M] -> [1, M]."""
