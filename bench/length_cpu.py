@@ -53,11 +53,13 @@ def parts(bundle: "Bundle", ids: Sequence[int], lengths: Sequence[int]) -> dict[
 
     from xgen.engine.cache import Cache
     from xgen.engine.generate import prefill
+    from xgen.model.int4 import WeightInt4
+    from xgen.model.int8 import WeightInt8
 
     model, attention, matrices = bundle.model, Stopwatch(), Stopwatch()
     model.attend = attention.around(model.attend)
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear | WeightInt8 | WeightInt4):
             module.forward = matrices.around(module.forward)  # type: ignore[method-assign]
     cache = Cache.empty(model, max(lengths))
     prefill(model, cache, ids[:64])

@@ -16,9 +16,11 @@ import questions as qs
 from baseline import best_sentences
 from metrics import score
 
+from xgen.read.words import holds
 from xgen.text.document import Document
 
 if TYPE_CHECKING:
+    from xgen.read.answer import Answer
     from xgen.read.reader import Reader
     from xgen.read.window import How
 
@@ -32,13 +34,20 @@ Measure = Callable[[qs.Asked, "Given"], dict[str, float]]
 
 @dataclass(frozen=True)
 class Given:
-    """What a reader gave for one question; with `found` False it means "not in this document"."""
+    """What a reader gave for one question; with `found` False it means "not in this document".
+
+    `span` is what the evidence says where a free answer says something else, `span_share` the share of right
+    answers that it is given with, and `stands` whether the words of that answer stand in the text.
+    """
 
     answer: str | None
     found: bool = True
     score: float | None = None
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
+    span: str | None = None
+    span_share: float | None = None
+    stands: bool | None = None
 
     @property
     def said(self) -> str | None:
@@ -87,9 +96,18 @@ def by_reader(reader: "Reader", how: "How", quote: bool, window: int | None = No
             max_answer_tokens=answer_tokens,
             quiet=True,
         )
-        return [Given(a.answer, a.found, a.score, a.prompt_tokens, a.answer_tokens) for a in reading.answers]
+        return [given(case.text, answer) for answer in reading.answers]
 
     return Method(f"{how} --quote" if quote else how, ask)
+
+
+def given(text: str, answer: "Answer") -> Given:
+    """What the product's answer to a question about `text` is for the measures."""
+    plain = (answer.answer, answer.found, answer.score, answer.prompt_tokens, answer.answer_tokens)
+    if answer.evidence is None or answer.answer is None:
+        return Given(*plain)
+    span = answer.evidence
+    return Given(*plain, span.text, span.right_share, holds(text, answer.answer))
 
 
 # ---- measures

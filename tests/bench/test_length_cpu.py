@@ -27,3 +27,17 @@ def test_parts_make_the_whole_and_are_drawn(
     drawn = plot.read_text()
     assert drawn.startswith("<?xml")
     assert "a peer" in drawn or "<path" in drawn
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_every_map_of_a_layer_is_timed_in_whatever_bits_it_is(
+    make_gguf: Callable[..., Path], tmp_path: Path, dtype: str
+) -> None:
+    from xgen.bundle import load
+    from xgen.model.lora import TARGETS
+
+    convert(make_gguf(), tmp_path / "tiny")
+    bundle = load(tmp_path / "tiny", device="cpu", dtype=dtype)
+    length_cpu.parts(bundle, list(range(3, 70)), [64])
+    for layer in bundle.model.layers:
+        assert all("forward" in vars(layer.get_submodule(name)) for name in TARGETS)
