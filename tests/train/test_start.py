@@ -14,7 +14,7 @@ CORPUS: Any = SimpleNamespace(sets={"book.en": SimpleNamespace(name="book.en", l
 
 def tuned(base: Path | None, adapter: object = None, **told: str) -> Any:
     return SimpleNamespace(
-        name="tuned", base=base and str(base), adapter=adapter, card=told, corpus="", longest=64
+        name="tuned", base=base and str(base), adapter=adapter, teacher=None, card=told, corpus="", longest=64
     )
 
 

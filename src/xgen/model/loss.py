@@ -23,7 +23,7 @@ LOGITS = 2**28
 def cross_entropy_reference(hidden_NM: Tensor, weight_VM: Tensor, targets_N: Tensor) -> Tensor:
     """The same sum by torch's own functions, with all logits at once."""
     logits_NV = torch.nn.functional.linear(hidden_NM, weight_VM)
-    wide_NV = logits_NV.to(_wide(logits_NV.dtype))
+    wide_NV = logits_NV.to(wide_dtype(logits_NV.dtype))
     return torch.nn.functional.cross_entropy(wide_NV, targets_N, ignore_index=UNTRAINED, reduction="sum")
 
 
@@ -61,7 +61,7 @@ class _CrossEntropy(torch.autograd.Function):
         for_hidden, for_weight = ctx.needs_input_grad[:2]
         if not (for_hidden or for_weight):
             return token_losses(hidden_NM, weight_VM, targets_N, chunk_tokens).sum()
-        wide = _wide(weight_VM.dtype)
+        wide = wide_dtype(weight_VM.dtype)
         to_gradients = _fastest(hidden_NM.device)
         grad_hidden_NM = torch.empty_like(hidden_NM) if for_hidden else None
         grad_weight_VM = torch.zeros_like(weight_VM, dtype=wide) if for_weight else None
@@ -91,7 +91,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _losses(logits_CV: Tensor, targets_C: Tensor) -> Tensor:
-    logits_CV = logits_CV.to(_wide(logits_CV.dtype))
+    logits_CV = logits_CV.to(wide_dtype(logits_CV.dtype))
     at_target_C = logits_CV.gather(1, targets_C.clamp(min=0)[:, None])[:, 0]
     return torch.where(targets_C != UNTRAINED, logits_CV.logsumexp(1) - at_target_C, 0.0)
 
@@ -131,6 +131,6 @@ def _chunks(n_tokens: int, n_ids: int, chunk_tokens: int | None) -> list[slice]:
     return [slice(begin, begin + chunk_tokens) for begin in range(0, n_tokens, chunk_tokens)]
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     """At least fp32."""
     return torch.promote_types(dtype, torch.float32)

@@ -11,6 +11,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import linear, rms_norm, silu
 
 from xgen.model.attention import Attend, attend_reference
+from xgen.model.distil import Taught, distilled_cross_entropy
 from xgen.model.joint import joint
 from xgen.model.keys_values import Keys, KeysValues, written
 from xgen.model.loss import cross_entropy, token_losses
@@ -158,14 +159,26 @@ class Transformer(nn.Module):
         """The vocabulary's matrix [V, M] that makes logits of hidden states: the head's, or the tied one."""
         return self.embedding.weight if self.head is None else self.head.weight
 
-    def loss(self, ids_BT: Tensor, targets_BT: Tensor, positions_BT: Tensor, mask: Packed | None) -> Tensor:
+    def loss(
+        self,
+        ids_BT: Tensor,
+        targets_BT: Tensor,
+        positions_BT: Tensor,
+        mask: Packed | None,
+        taught: Taught | None = None,
+    ) -> Tensor:
         """Sum over the trained tokens of the cross entropy in nats, fp32 []; targets of -1 are not trained.
+
+        With what a teacher makes of the same tokens, a share of each target is its.
 
         A way through the whole model in one call: a model whose weights are shared out among processes
         gathers them for the time of a call.
         """
         hidden_BTM = self.forward(ids_BT, positions_BT, mask=mask)
-        return cross_entropy(hidden_BTM.flatten(0, 1), self.output_weight, targets_BT.flatten())
+        hidden_NM, targets_N = hidden_BTM.flatten(0, 1), targets_BT.flatten()
+        if taught is not None:
+            return distilled_cross_entropy(hidden_NM, self.output_weight, targets_N, taught)
+        return cross_entropy(hidden_NM, self.output_weight, targets_N)
 
     def token_losses(
         self, ids_BT: Tensor, targets_BT: Tensor, positions_BT: Tensor, mask: Packed | None

@@ -13,6 +13,7 @@ from xgen.train.parallel import World
 from xgen.train.recipe import Recipe
 from xgen.train.rows import StepRows, step_rows
 from xgen.train.step import Training, gradients
+from xgen.train.teacher import teacher_shape
 
 USUAL_SHARE = 0.4
 """Of the matrix ceiling, what a run is taken to reach where none can be tried."""
@@ -50,6 +51,8 @@ def memory_per_rank(recipe: Recipe, shape: Shape, n_ranks: int) -> Memory:
     copies = 2 * narrow if recipe.dtype == "bf16" else 0
     frozen = narrow * (shape.n_parameters if recipe.adapter else 0)
     state = ((16 + copies) * n_trained + frozen) // n_ranks
+    if recipe.teacher:  # each device has all of it
+        state += narrow * teacher_shape(recipe.teacher, shape).n_parameters
     heads = (2 * shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim
     per_token = shape.n_layers * narrow * (4 * shape.d_model + heads + 4 * shape.d_ff)
     tokens = min(recipe.tokens_per_micro_step, max(recipe.longest, recipe.tokens_per_step // n_ranks))
@@ -72,7 +75,10 @@ def stage_forecasts(recipe: Recipe, shape: Shape) -> list[StageForecast]:
     """Steps and time of each stage, every row taken as one document."""
     found = []
     for stage in recipe.stages:
-        flops = 3.0 * stage.tokens * shape.flops_per_token((stage.length - 1) // 2)
+        seen = (stage.length - 1) // 2
+        flops = 3.0 * stage.tokens * shape.flops_per_token(seen)
+        if recipe.teacher:
+            flops += stage.tokens * teacher_shape(recipe.teacher, shape).flops_per_token(seen)
         steps = -(-stage.tokens // recipe.tokens_per_step)
         hours = flops / (USUAL_SHARE * H100_FLOPS_PER_S) / 3600
         found.append(StageForecast(stage.name, stage.length, stage.tokens, steps, hours))

@@ -28,6 +28,7 @@ from xgen.train.schedule import learning_rates
 from xgen.train.start import base_folder
 from xgen.train.state import Place, restore_newest, save_checkpoint, truncate_metrics
 from xgen.train.step import METRICS, Training, step
+from xgen.train.teacher import find_teacher
 
 SKIPPED_FILE = "skipped.jsonl"
 
@@ -66,10 +67,11 @@ class Job:
         """Tells this run from those that read or compute something else; what is only told may change."""
         recipe = {key: value for key, value in asdict(self.recipe).items() if key not in _TOLD}
         base = sorted(base_folder(self.recipe).glob("*.safetensors")) if self.recipe.base else []
+        teacher = find_teacher(self.recipe.teacher).files if self.recipe.teacher else []
         told = {
             "recipe": recipe,
             "corpus": sha256_of(self.corpus.folder / MANIFEST_FILE),
-            "base": [sha256_of(path) for path in base],
+            "base": [sha256_of(path) for path in [*base, *teacher]],
         }
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 

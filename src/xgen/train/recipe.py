@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from xgen.data.plan import StageSpec
 from xgen.errors import BadRecipe
+from xgen.files import model_folder
+from xgen.formats.folder import CONFIG_FILE
 from xgen.model.shape import Shape
 
 VOCABULARY_STEP = 64
@@ -64,6 +66,15 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A model of the same vocabulary whose word is `share` of each target (model/distil.py)."""
+
+    model: str
+    adapter: str | None
+    share: float
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run. Exactly one of `shape` and `base` is there: a model from nothing, or a given one.
 
@@ -77,6 +88,7 @@ class Recipe:
     shape: Shape | None
     base: str | None
     adapter: Adapter | None
+    teacher: Teacher | None
     dtype: str
     tokens_per_step: int
     tokens_per_micro_step: int
@@ -163,6 +175,12 @@ class _Adapter(_Table):
     alpha: _Positive
 
 
+class _Teacher(_Table):
+    model: Annotated[str, Field(min_length=1)]
+    adapter: Annotated[str, Field(min_length=1)] | None = None
+    share: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.5
+
+
 class _Card(_Table):
     title: str | None = None
     licence: str | None = None
@@ -177,6 +195,7 @@ class _Recipe(_Table):
     base: str | None = None
     model: _Shape | None = None
     adapter: _Adapter | None = None
+    teacher: _Teacher | None = None
     dtype: Literal["bf16", "fp32"] = "bf16"
     tokens_per_step: _Count
     tokens_per_micro_step: _Count | None = None
@@ -203,6 +222,14 @@ class _Recipe(_Table):
             if self.model and stage.length > self.model.max_seq_len:
                 raise ValueError(f"stage {stage.name} is longer than the model's {self.model.max_seq_len}")
         return self
+
+
+def model_on_disk(name: str, role: str) -> Path:
+    """The folder of a model that a recipe names, by folder or as pulled; BadRecipe if it is not there."""
+    for folder in (Path(name), model_folder(name)):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    raise BadRecipe(name, f"the {role} is not on the disk", f"xgen pull {name}, or name a folder")
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -238,6 +265,7 @@ def recipe_from(table: dict[str, Any], where: str) -> Recipe:
         shape=Shape(**read.model.model_dump()) if read.model else None,
         base=read.base,
         adapter=Adapter(**read.adapter.model_dump()) if read.adapter else None,
+        teacher=Teacher(**read.teacher.model_dump()) if read.teacher else None,
         dtype=read.dtype,
         tokens_per_step=read.tokens_per_step,
         tokens_per_micro_step=max(longest, read.tokens_per_micro_step or min(read.tokens_per_step, 32_768)),

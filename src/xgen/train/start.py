@@ -12,7 +12,7 @@ from xgen.cards import CARD_FILE, UNKNOWN_LICENCE, Card, inherited, read_card, w
 from xgen.data.ledger import RUN_FILE
 from xgen.data.shards import Corpus
 from xgen.errors import BadRecipe, XgenError
-from xgen.files import forget_drafts, model_folder, replace_folder, whole_folder
+from xgen.files import forget_drafts, replace_folder, whole_folder
 from xgen.formats.adapter import save_adapter
 from xgen.formats.folder import (
     CHATML,
@@ -32,10 +32,11 @@ from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.train.optim import AdamW
 from xgen.train.parallel import World
-from xgen.train.recipe import VOCABULARY_STEP, Recipe
+from xgen.train.recipe import VOCABULARY_STEP, Recipe, model_on_disk
 from xgen.train.recipe import Adapter as AdapterSettings
 from xgen.train.spikes import SpikeGuard
 from xgen.train.step import Training, compile_layers
+from xgen.train.teacher import find_teacher, load_teacher
 from xgen.train.weights import Weights
 
 INITIAL_SPREAD = 0.02
@@ -74,10 +75,7 @@ def shape_of(recipe: Recipe, vocab_size: int | None) -> Shape:
 def base_folder(recipe: Recipe) -> Path:
     """The folder of the model that the recipe goes on from; BadRecipe if it is not on the disk."""
     assert recipe.base is not None
-    for folder in (Path(recipe.base), model_folder(recipe.base)):
-        if (folder / CONFIG_FILE).is_file():
-            return folder
-    raise BadRecipe(recipe.base, "the base is not on the disk", f"xgen pull {recipe.base}, or name a folder")
+    return model_on_disk(recipe.base, "base")
 
 
 def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
@@ -106,8 +104,11 @@ def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
         weights: Weights = ShardedWeights(model, dtype, world.size)
     else:
         weights = Weights(model, dtype)
+    teacher = load_teacher(recipe, shape, device)
     if device.type == "cuda":
         compile_layers(model)
+        if teacher is not None:
+            compile_layers(teacher.model)
     settings = recipe.optimizer
     return Training(
         model=model,
@@ -115,6 +116,7 @@ def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
         optimizer=AdamW(weights, settings),
         guard=SpikeGuard(settings.spike_window, settings.spike_sigmas, device),
         applied=torch.zeros((), dtype=torch.int64, device=device),
+        teacher=teacher,
     )
 
 
@@ -210,7 +212,7 @@ def _write_settings(folder: Path, shape: Shape, eot_id: int, named: dict[str, in
 def card_of(recipe: Recipe, shape: Shape, corpus: Corpus) -> Card:
     """The model's card: the licence that the recipe's [card] states, else its base's; its languages.
 
-    What the base forbids or warns of, it does too.
+    What the base or a teacher forbids or warns of, it does too.
     """
     parent = read_card(base_folder(recipe)) if recipe.base else None
     languages = {one.language for one in corpus.sets.values() if not one.name.startswith("code.")}
@@ -231,5 +233,7 @@ def card_of(recipe: Recipe, shape: Shape, corpus: Corpus) -> Card:
         source=None,
         default_read="select",
     )
+    if recipe.teacher:
+        own = inherited(own, find_teacher(recipe.teacher).card)
     # Whoever loads an adapter adds what its base's card says; a model has no base any more.
     return inherited(own, parent) if parent and not recipe.adapter else own

@@ -11,6 +11,7 @@ from xgen.train.optim import AdamW
 from xgen.train.parallel import World
 from xgen.train.rows import Batch
 from xgen.train.spikes import SpikeGuard
+from xgen.train.teacher import Teacher
 from xgen.train.weights import Weights
 
 METRICS = ("loss", "grad_norm", "learning_rate", "accepted", "trained_tokens")
@@ -18,13 +19,17 @@ METRICS = ("loss", "grad_norm", "learning_rate", "accepted", "trained_tokens")
 
 @dataclass(frozen=True)
 class Training:
-    """All that a step changes. `applied` counts the steps of this stage that moved the weights."""
+    """All that a step changes, and the teacher if it has one.
+
+    `applied` counts the steps of this stage that moved the weights.
+    """
 
     model: Transformer
     weights: Weights
     optimizer: AdamW
     guard: SpikeGuard
     applied: Tensor
+    teacher: Teacher | None = None
 
 
 def step(run: Training, batches: Sequence[Batch], n_trained: int, rates: Tensor, world: World) -> Tensor:
@@ -56,7 +61,8 @@ def gradients(run: Training, batches: Sequence[Batch], trained: Tensor, n_proces
     per_token = (n_processes / trained).float()
     loss = torch.zeros((), dtype=torch.float64, device=run.applied.device)
     for index, batch in enumerate(batches):
-        summed = run.model.loss(batch.ids, batch.targets, batch.positions, batch.packed)
+        taught = None if run.teacher is None else run.teacher.teach(batch)
+        summed = run.model.loss(batch.ids, batch.targets, batch.positions, batch.packed, taught)
         (summed * per_token).backward()  # type: ignore[no-untyped-call]
         run.weights.take_gradients(first=index == 0)
         loss += summed.detach() / trained
