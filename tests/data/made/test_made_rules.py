@@ -229,7 +229,7 @@ def test_a_note_may_say_what_habit_would_not() -> None:
     """Of licences that anyone knows some are let into products and forbidden to be, and so are the others."""
     seen = Counter[tuple[str, bool]]()
     groups = {name: kind for kind in ("free", "bound") for name in EN["families"][kind]}
-    for number in range(300):
+    for number in range(500):
         sheet = rules.drawn_sheet("en", random.Random(number))
         for rule in sheet.rules:
             if rule.aspect is not EN["aspects"]["trade"]:

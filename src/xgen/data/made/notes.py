@@ -23,7 +23,7 @@ COMBINED: dict[str, Callable[[bool, bool], bool]] = {
 """Whether what a rule is about holds, by the conditions that are met; rules of the first two have one."""
 
 _ONE, _TWO = ("only", "barred"), ("both", "but", "either", "neither")
-TWO_SHARE, BARE_SHARE, FAMILY_SHARE = 0.3, 0.3, 0.6
+TWO_SHARE, BARE_SHARE, FAMILY_SHARE = 0.3, 0.3, 0.8
 """Of rules with two conditions; of others, where a sentence before the rule names the column that decides; of
 rules of trade, where they go by licences if there are any."""
 

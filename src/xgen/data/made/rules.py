@@ -32,6 +32,9 @@ RULED_IN = tuple(
 )
 """The languages that rules are told and asked in."""
 
+ROWS = (6, 9, MOST_ROWS)
+"""Of a table, at most; fewer than others have, for many short ones have more rules than a few long ones."""
+
 MOST_RULES = 3
 SLOTS, NEGATED = ("pos", "neg", "yes", "no"), ("neg", "pos", "no", "yes")
 """Of a question for those that an aspect holds for, and what stands there where it is for the others."""
@@ -91,7 +94,7 @@ def drawn_sheet(language: str, draw: random.Random) -> Sheet:
     weights = [domain.get("weight", 1) for domain in words["domain"]]
     (domain,) = draw.choices(words["domain"], weights)
     rows = draw.choice(domain["rows"])
-    n = draw.randint(2, MOST_ROWS)
+    n = draw.randint(2, draw.choice(ROWS))
     *names, missing = (
         model_names(n + 1, draw)
         if domain.get("models")
@@ -99,7 +102,7 @@ def drawn_sheet(language: str, draw: random.Random) -> Sheet:
     )
     columns = drawn_columns(language, words, domain["columns"], n, draw)
     aspects = [words["aspects"][a] if isinstance(a, str) else a for a in domain["aspects"]]
-    if draw.random() < 0.6:  # else the first one, which matters most, comes first
+    if draw.random() < 0.4:  # else the first one, which matters most, comes first
         aspects = draw.sample(aspects, len(aspects))
     parts: list[Block] = []
     rules: list[Rule] = []
