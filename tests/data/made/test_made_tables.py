@@ -10,6 +10,14 @@ from xgen.data.made import families, licences, tables
 from xgen.data.made.texts import Filler
 from xgen.text.rows import parse_rows
 
+ALLOWING = (
+    r"Terms (\S+): any use", r"^(\S+): may be used", "“(.+?)” means that commercial use is allowed",
+    r"Legend: (\S+) = products", r"^(\S+) commercial use permitted", r"; (\S+): sale allowed",
+    r"^(\S+) – for firms", r"what is (\S+) need not", r", (\S+) excludes nothing", r"open with (\S+) and",
+    r"^(\S+) stands for: paid services allowed", r"Only (\S+) lets a firm",
+)  # fmt: skip
+"""What a legend says of the mark that allows commercial use."""
+
 NC = re.compile(r"NC|non-commercial|no commercial|academic|evaluation|research", re.IGNORECASE)
 
 
@@ -55,8 +63,7 @@ def allowed_by(models: licences.Models, text: str) -> list[bool]:
     by_licence = [not NC.search(row[weights]) for row in models.table.rows]
     if models.legend:
         assert models.legend in text
-        free = {"Terms A": "A", "1: may": "1", "“open”": "open", "Legend: R": "R", "** no": "*"}
-        mark = next(mark for words, mark in free.items() if words in models.legend)
+        (mark,) = [match[1] for cue in ALLOWING if (match := re.search(cue, models.legend, re.MULTILINE))]
         return [row[weights] == mark for row in models.table.rows]
     assert use is None or by_use == by_licence
     return by_licence

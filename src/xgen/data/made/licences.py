@@ -60,6 +60,12 @@ USES = (
     ("yes", "research only"),
 )
 WHICH = (
+    "Which models can go into a product that is sold?",
+    "Which of them are open to firms that sell what they build?",
+    "Which models are not confined to unpaid use?",
+    "Which of the models have terms without a ban on sales?",
+    "Which models can we charge our customers for?",
+    "What models are cleared for use in a paid service?",
     "Which of the models can be used commercially?",
     "Which models are allowed in a commercial product?",
     "List the models whose licence permits commercial use.",
@@ -71,10 +77,16 @@ WHICH = (
     "Name all models that are cleared for commercial use.",
 )
 HOW_MANY = (
+    "How many models can go into a product that is sold?",
+    "How many of them are open to paid services?",
     "How many of the models can be used commercially?",
     "How many models allow commercial use?",
 )
 WHICH_NOT = (
+    "Which models must stay out of products that are sold?",
+    "Which models are confined to unpaid use?",
+    "Which of them keep a firm from charging money?",
+    "With which models are sales ruled out?",
     "Which of the models can't be used commercially?",
     "Which models are off limits for commercial use?",
     "List the models whose licence forbids commercial use.",
@@ -108,21 +120,56 @@ DECIDES = (
     "The weights have a licence of their own, and it is the one that counts for commercial use.",
     "Note that the code's licence does not cover the weights.",
 )
-NOTES = (
-    "Licences marked NC, and those for academic, evaluation or research use, exclude commercial use.",
-    "No commercial use is possible under NC, academic, research and evaluation terms.",
-    "Terms that say NC, non-commercial, academic, evaluation or research forbid use in products.",
+FORBIDDING = ("NC", "academic", "evaluation", "research", "non-commercial")
+"""Words that licences have which exclude commercial use; `note` tells of them."""
+
+MARKED = (
+    "Licences marked {terms}",
+    "Terms that say {terms}",
+    "Models with {terms} terms",
+    "Licences that speak of {terms} use",
+    "All licences called {terms}",
+    "Where a licence says {terms}, its models",
+    "{terms}: models under such terms",
+)
+FORBID = (
+    "exclude commercial use",
+    "rule out any product that is sold",
+    "forbid use in products",
+    "keep a firm from selling what it builds",
+    "are no good for paid services",
+    "do not go with commercial use",
+    "stay out of everything that is sold",
+)
+ALLOW = (
+    "",
+    "",
+    " All others permit it.",
+    " The rest is free for any use.",
+    " Everything else can be used by firms, too.",
+    " No other licence here does that.",
 )
 
 
+LEGEND_MARKS = (
+    ("A", "B"), ("1", "2"), ("open", "closed"), ("R", "P"), ("*", "**"), ("T3", "T7"), ("K", "M"),
+    ("II", "IV"), ("green", "grey"), ("x1", "x2"), ("free", "bound"), ("C", "U"),
+)  # fmt: skip
 LEGENDS = (
-    ("A", "B", "Terms {free}: any use, also commercial. Terms {bound}: research and study only."),
-    ("1", "2", "{free}: may be used for any purpose. {bound}: may not be used commercially."),
-    ("open", "closed", "“{free}” means that commercial use is allowed, “{bound}” that it is not."),
-    ("R", "P", "Legend: {free} = products may be built on it; {bound} = personal and academic use."),
-    ("*", "**", "{bound} no commercial use\n{free} commercial use permitted"),
+    "Terms {free}: any use, also commercial. Terms {bound}: research and study only.",
+    "{free}: may be used for any purpose. {bound}: may not be used commercially.",
+    "“{free}” means that commercial use is allowed, “{bound}” that it is not.",
+    "Legend: {free} = products may be built on it; {bound} = personal and academic use.",
+    "{bound} no commercial use\n{free} commercial use permitted",
+    "{bound}: no sale; {free}: sale allowed",
+    "{free} – for firms and everybody else\n{bound} – for universities and private persons",
+    "What is {bound} must stay out of products; what is {free} need not.",
+    "Key: {bound} excludes whatever is sold, {free} excludes nothing.",
+    "Use for gain is open with {free} and closed with {bound}.",
+    "{free} stands for: paid services allowed. {bound} stands for: unpaid use alone.",
+    "Only {free} lets a firm ask money for what it builds; {bound} does not.",
 )
-"""What stands for a licence that allows commercial use, for one that does not, and the words that say so."""
+"""What letters or words say of a licence, and which of them stands for one that allows commercial use."""
 
 GROUPED = (
     "{licence}: {names}",
@@ -193,7 +240,7 @@ def _page(asking: str, words: Mapping[str, Sequence[str]], filler: Filler, numbe
     lines = [draw.choice(OPENINGS)] if draw.random() < 0.7 else []
     after = [draw.choice(DECIDES)] if models.code is not None and draw.random() < 0.8 else []
     if models.use is None and not models.legend and draw.random() < 0.6:
-        after.append(draw.choice(NOTES))
+        after.append(note(draw))
     notes = [models.legend] if models.legend else []
     notes += [" ".join(after)] if after else []
     if draw.random() < 0.2:
@@ -216,7 +263,8 @@ def drawn_models(draw: random.Random) -> Models:
     rule = draw.choices(("use", "licence", "one", "legend"), (4, 4, 2, 2))[0]
     free, bound, legend = draw.sample(FREE, 3), draw.sample(BOUND, 3), ""
     if rule == "legend":
-        free_mark, bound_mark, pattern = draw.choice(LEGENDS)
+        free_mark, bound_mark = draw.sample(draw.choice(LEGEND_MARKS), 2)
+        pattern = draw.choice(LEGENDS)
         free, bound, legend = [free_mark], [bound_mark], pattern.format(free=free_mark, bound=bound_mark)
     every_head: Sequence[str] = ONE_HEADS if rule in ("one", "legend") else LICENCE_HEADS
     columns: list[tuple[str, list[str]]] = [
@@ -249,6 +297,13 @@ def drawn_models(draw: random.Random) -> Models:
     return Models(
         table, tuple(allowed), place[licence], place.get(code), place.get(use), legend, missing, grouped
     )
+
+
+def note(draw: random.Random) -> str:
+    """A sentence, or two, that says which words in a licence exclude commercial use."""
+    *terms, last = draw.sample(FORBIDDING, len(FORBIDDING))
+    marked = draw.choice(MARKED).format(terms=f"{', '.join(terms)} or {last}")
+    return f"{marked} {draw.choice(FORBID)}.{draw.choice(ALLOW)}"
 
 
 def _grouped(models: Models) -> Block:
