@@ -145,7 +145,7 @@ def runs_in_tests() -> set[tuple[str, ...]]:
 
 
 def test_law_rules_in_words_share_no_five_words_in_a_row_with_what_the_tests_say() -> None:
-    """Every question that could be asked, and the notes, heads and cells of a thousand pages."""
+    """Every question that could be asked, and the notes, heads and cells of hundreds of pages."""
     words = rules.words_in("en")
     asks = [ask for way in ("which", "inverted", "count", "among") for ask in words["ask"][way]]
     for domain in words["domain"]:
@@ -156,7 +156,7 @@ def test_law_rules_in_words_share_no_five_words_in_a_row_with_what_the_tests_say
                 question = ask.format(rows=rows, pos=own, neg=other, yes=yes, name="x")
                 assert not runs_of(question) & runs_in_tests(), question
     n_notes = 0
-    for number in range(1000):
+    for number in range(600):
         sheet = rules.drawn_sheet("en", random.Random(number))
         told = [sheet.note.text, *sheet.names, *(column.head for column in sheet.columns)]
         assert not any(runs_of(text) & runs_in_tests() for text in told), told
@@ -165,7 +165,7 @@ def test_law_rules_in_words_share_no_five_words_in_a_row_with_what_the_tests_say
         assert not cells & {name for name in made.BOUND if name != "CC-BY-NC-4.0"}
         assert not re.search("earn money|do business|without profit|not for profit|trial|purposes", told[0])
         n_notes += len(sheet.note.text.split())
-    assert n_notes > 10_000
+    assert n_notes > 6_000
 
 
 def test_a_trained_layout_cannot_be_taken_for_one_of_the_tests(tables: list[made.Made]) -> None:
