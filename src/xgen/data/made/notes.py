@@ -107,7 +107,7 @@ def key(
     column, ways = columns[c], words["key"]
     codes = draw.sample(column.pool, len(column.pool))
     if draw.random() < 0.6:
-        codes = sorted(set().union(*column.labels) | {codes[0]})
+        codes = sorted(set().union(*column.labels) | {*codes[:2]})
     grants = _grants(codes, len(aspects), draw)
     entry = draw.choice(ways["entry"])
     between = "\n" if entry[0] in "-|" else draw.choice(ways["between"])
