@@ -59,7 +59,7 @@ def run(row: Row, method: Method, answers: TextIO) -> dict[str, Any]:
             depths.append(asked.depth)
             prompts.append(one.prompt_tokens or 0)
             answers.write(_answer_line(row, method, asked, one, measured) + "\n")
-    answers.flush()
+        answers.flush()
     main = next(name for name in ("f1", "refused", "hit", "set_f1") if name in values)
     return {
         "set": row.set,
