@@ -53,7 +53,7 @@ def sentence(words: Words, rows: str, columns: Sequence[Ruled], aspect: Aspect, 
         chosen.sort(key=lambda c: columns[c].way != "family")
     chosen = chosen[: 2 if is_two else 1]
     named = _expected(words, columns[chosen[0]], aspect, kind, draw)
-    may_be_bare = "bare" in words and not is_two and columns[chosen[0]].way != "marks"
+    may_be_bare = not is_two and columns[chosen[0]].way != "marks"
     is_bare = may_be_bare and draw.random() < BARE_SHARE
     first = drawn_condition(words, columns, chosen[0], draw, named, "bare" if is_bare else "clause")
     second = drawn_condition(words, columns, chosen[-1], draw) if is_two else first
