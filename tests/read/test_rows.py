@@ -293,6 +293,11 @@ def test_the_values_of_a_column_are_below_its_head(text: str) -> None:
     assert (said, strange) == ("Lind, Tay", ())
 
 
+def test_two_spaces_behind_a_sentence_make_no_table() -> None:
+    text = "Lind is an old mill.  It\nstands by a river.  Now one may\nsee it, and say yes.  Tay\nis shut.\n"
+    assert through(text, LIND)[2] == ()
+
+
 def test_what_a_sentence_says_counts_where_the_row_is_silent() -> None:
     """A value in the sentence of the name, not one in a later line."""
     text = "Lind | 1901\nTay | 1902\n\nOf the two Lind said yes at once.\n\nTay did not.\nyes\n"

@@ -33,10 +33,24 @@ LONGEST_PLACE = 400
 NONE = "none"
 
 _MARKS = (
-    *(r"\|", r"\t", ";", r" \u00b7 ", r" - ", r" / ", r'","', r"(?<=\S)  +(?=\S)", r" & ", r", "),
+    *(
+        r"\|",
+        r"\t",
+        ";",
+        r" \u00b7 ",
+        r" - ",
+        r" / ",
+        r'","',
+        r"(?<=\S)(?!(?<=[.!?])  [A-Z])  +(?=\S)",
+        r" & ",
+        r", ",
+    ),
     *(r";(?=\S)", r",(?=[^\s\d])|(?<=[^\s\d]),(?=\d)"),
 )
-"""What parts the cells of a line of a table, as patterns; the last two as in files of values."""
+"""What parts the cells of a line of a table, as patterns; the last two as in files of values.
+
+Two spaces behind a sentence are a typist's.
+"""
 
 _PROSE_MARKS = {";", r" - ", r" / ", r", "}
 """Those that part the words of sentences as well."""
