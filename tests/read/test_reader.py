@@ -218,6 +218,11 @@ def test_the_measured_share_speaks_of_sentences_that_hold_the_span(
     span = reader.ask(SURVEY, "Who led it?", quote=True).answer
     says(f"It was {span}, they say.")
     assert reader.ask(SURVEY, "Who led it?").right_share == 0.6
+    says(f"{span} quartz vivid jumping wizards plough fjord sphinx.")
+    nowhere = reader.ask(SURVEY, "Who led it?")
+    assert nowhere.citations == ()
+    assert nowhere.evidence is not None, "no answer comes without a place"
+    assert nowhere.evidence.text == span
     says("Geese did it.")
     beside = reader.ask(SURVEY, "Who led it?")
     assert beside.right_share is None

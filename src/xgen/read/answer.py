@@ -81,8 +81,9 @@ class Answer:
     `score` orders answers by trust within one model; `right_share` (0 to 1) is the measured share
     of right answers among development questions with such a score, None where nothing was measured:
     an unmeasured model or language, no answer, or a free one that does not hold the best span. That
-    span is then `evidence`. `unsupported` holds the sentences, numbers, dates and names of the answer
-    that the document does not bear out; `read` are the passages that were read, empty where all was;
+    span is then `evidence`, as it is where no place bears out the answer. `unsupported` holds the
+    sentences, numbers, dates and names of the answer that the document does not bear out; `read` are the
+    passages that were read, empty where all was;
     `cut` says that a free answer ends at the limit of its tokens. `rows` are the entries of a table or list
     that the answer was found from, one by one, where it was asked which of them have a property;
     `passed_over` are lines of the same table that look like them and are none.

@@ -273,9 +273,8 @@ class Asker:
                 answer = self._answered_by_rows(answer, passages, reply, written.cut)
                 if answer.rows:
                     return answer
-                written = replace(
-                    written, text=None
-                )  # its entries are made up: the span answers, if one does
+                # its entries are made up: the span answers, if one does
+                written = replace(written, text=None)
         if best is None or not found:
             return answer
         span = self._span(best, judged.right_share)
@@ -297,7 +296,7 @@ class Asker:
             right_share=judged.right_share if says_it else None,
             citations=citations,
             unsupported=unsupported,
-            evidence=None if says_it else span,
+            evidence=None if says_it and citations else span,  # no answer is without a place
             cut=written.cut,
         )
 
