@@ -104,9 +104,9 @@ def by_reader(reader: "Reader", how: "How", quote: bool, window: int | None = No
 def given(text: str, answer: "Answer") -> Given:
     """What the product's answer to a question about `text` is for the measures."""
     plain = (answer.answer, answer.found, answer.score, answer.prompt_tokens, answer.answer_tokens)
-    if answer.evidence is None or answer.answer is None:
-        return Given(*plain)
     span = answer.evidence
+    if span is None or answer.answer is None or holds(answer.answer, span.text):
+        return Given(*plain)
     return Given(*plain, span.text, span.right_share, holds(text, answer.answer))
 
 

@@ -23,6 +23,7 @@ def test_what_is_written_of_an_answer_is_counted_by_kind(
         one("Terna", "Tern"),  # it stands nowhere
         one("Tern", "Wren", 0.2),
         Answer("Who?", "Tern"),
+        one("It was Tern", "Tern"),  # they say the same, though no place bears it out
     ]
     path = tmp_path / "a.answers.jsonl"
     lines = [vars(rows.given(TEXT, answer)) | {"gold": ["Tern"]} for answer in answers]
@@ -30,7 +31,7 @@ def test_what_is_written_of_an_answer_is_counted_by_kind(
     beside.main([str(path)])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     found = {row["kind"]: row for row in result["rows"]}
-    assert result["questions"] == 4
+    assert result["questions"] == 5
     assert found["all"] == {
         "kind": "all",
         "n": 3,

@@ -112,7 +112,15 @@ def test_what_cannot_be_is_said_in_a_sentence(
         find()
 
 
-def test_a_teacher_of_other_ids_is_refused(corpus: Corpus, recipe_table: Any, teacher: Path) -> None:
-    recipe = recipe_from(recipe_table(teacher={"model": str(teacher)}), "recipe")
+def test_a_teacher_of_other_ids_or_a_shorter_window_is_refused(
+    corpus: Corpus, recipe_table: Any, teacher: Path
+) -> None:
+    table = recipe_table(teacher={"model": str(teacher)})
+    recipe = recipe_from(table, "recipe")
+    table["stage"][1]["length"] = 256
+    table["model"]["max_seq_len"] = 256
+    shape = dataclasses.replace(SHAPES["tiny"], vocab_size=320)
+    with pytest.raises(BadRecipe, match="rows of 256 tokens and the teacher a window of 128"):
+        load_teacher(recipe_from(table, "recipe"), shape, torch.device("cpu"))
     with pytest.raises(BadRecipe, match=r"the teacher has 320 ids and the model 512"):
         load_teacher(recipe, SHAPES["tiny"], torch.device("cpu"))

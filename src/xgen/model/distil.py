@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from xgen.model.loss import UNTRAINED, wide_dtype
+from xgen.model.loss import UNTRAINED, add_product, chunks, scaled_gradients, wide_dtype
 
 LOGITS = 2**26
 """Logits that a chunk has of either model at most: 256 MB in fp32, some five times over."""
@@ -78,9 +78,7 @@ class _Distilled(torch.autograd.Function):
         wide = wide_dtype(hidden_KM.dtype)
         grad_weight_VM = torch.zeros_like(weight_VM, dtype=wide) if of_weight else None
         total = torch.zeros((), dtype=wide, device=hidden_KM.device)
-        chunk_tokens = max(1, LOGITS // len(weight_VM))
-        for begin in range(0, len(hidden_KM), chunk_tokens):
-            here = slice(begin, begin + chunk_tokens)
+        for here in chunks(len(hidden_KM), len(weight_VM), max(1, LOGITS // len(weight_VM))):
             logprobs_CV = (hidden_KM[here] @ weight_VM.t()).to(wide).log_softmax(1)
             target_CV = (taught_KU[here] @ weight_VU.t()).to(wide).softmax(1).mul_(share)
             right_C1 = targets_K[here, None]
@@ -90,7 +88,7 @@ class _Distilled(torch.autograd.Function):
             if grad_hidden_KM is not None:
                 torch.mm(gradient_CV, weight_VM, out=grad_hidden_KM[here])
             if grad_weight_VM is not None:
-                grad_weight_VM += gradient_CV.t() @ hidden_KM[here]
+                add_product(grad_weight_VM, gradient_CV.t(), hidden_KM[here])
         ctx.gradients = grad_hidden_KM, grad_weight_VM
         ctx.weight_dtype = weight_VM.dtype
         return total
@@ -98,10 +96,4 @@ class _Distilled(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        grad_hidden_KM, grad_weight_VM = ctx.gradients
-        ctx.gradients = None
-        if grad_hidden_KM is not None:
-            grad_hidden_KM = grad_hidden_KM * scale.to(grad_hidden_KM.dtype)
-        if grad_weight_VM is not None:
-            grad_weight_VM = (grad_weight_VM * scale).to(ctx.weight_dtype)
-        return grad_hidden_KM, grad_weight_VM, None, None, None, None
+        return *scaled_gradients(ctx, scale), None, None, None, None

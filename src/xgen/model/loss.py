@@ -46,7 +46,7 @@ def token_losses(
     """The loss of each token in nats, fp32 [N]; 0 where it is not trained. Without gradients."""
     losses = [
         _losses(hidden_NM[chunk] @ weight_VM.t(), targets_N[chunk])
-        for chunk in _chunks(len(hidden_NM), len(weight_VM), chunk_tokens)
+        for chunk in chunks(len(hidden_NM), len(weight_VM), chunk_tokens)
     ]
     return torch.cat(losses)
 
@@ -66,13 +66,13 @@ class _CrossEntropy(torch.autograd.Function):
         grad_hidden_NM = torch.empty_like(hidden_NM) if for_hidden else None
         grad_weight_VM = torch.zeros_like(weight_VM, dtype=wide) if for_weight else None
         losses_N = torch.empty(len(hidden_NM), dtype=wide, device=hidden_NM.device)
-        for chunk in _chunks(len(hidden_NM), len(weight_VM), chunk_tokens):
+        for chunk in chunks(len(hidden_NM), len(weight_VM), chunk_tokens):
             logits_CV = hidden_NM[chunk] @ weight_VM.t()
             to_gradients(logits_CV, targets_N[chunk], losses_N[chunk])
             if grad_hidden_NM is not None:
                 torch.mm(logits_CV, weight_VM, out=grad_hidden_NM[chunk])
             if grad_weight_VM is not None:
-                _add_product(grad_weight_VM, logits_CV.t(), hidden_NM[chunk])
+                add_product(grad_weight_VM, logits_CV.t(), hidden_NM[chunk])
         ctx.gradients = grad_hidden_NM, grad_weight_VM
         ctx.weight_dtype = weight_VM.dtype
         return losses_N.sum()
@@ -80,14 +80,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        grad_hidden_NM, grad_weight_VM = ctx.gradients
-        ctx.gradients = None
-        if grad_hidden_NM is not None:
-            grad_hidden_NM.mul_(scale)
-        if grad_weight_VM is not None:
-            out = torch.empty_like(grad_weight_VM, dtype=ctx.weight_dtype)
-            grad_weight_VM = torch.mul(grad_weight_VM, scale, out=out)
-        return grad_hidden_NM, grad_weight_VM, None, None
+        return *scaled_gradients(ctx, scale), None, None
 
 
 def _losses(logits_CV: Tensor, targets_C: Tensor) -> Tensor:
@@ -113,7 +106,19 @@ def _fastest(device: torch.device) -> Callable[[Tensor, Tensor, Tensor], None]:
     return loss_kernel.losses_to_gradients
 
 
-def _add_product(sum_VM: Tensor, a_VC: Tensor, b_CM: Tensor) -> None:
+def scaled_gradients(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of hidden states and head that a forward pass left in `ctx.gradients`, times `scale`."""
+    grad_hidden_NM, grad_weight_VM = ctx.gradients
+    ctx.gradients = None
+    if grad_hidden_NM is not None:
+        grad_hidden_NM.mul_(scale)
+    if grad_weight_VM is not None:
+        out = torch.empty_like(grad_weight_VM, dtype=ctx.weight_dtype)
+        grad_weight_VM = torch.mul(grad_weight_VM, scale, out=out)
+    return grad_hidden_NM, grad_weight_VM
+
+
+def add_product(sum_VM: Tensor, a_VC: Tensor, b_CM: Tensor) -> None:
     """sum += a @ b, the sum wider than its factors; a GPU adds inside the product."""
     if sum_VM.dtype == a_VC.dtype:
         sum_VM.addmm_(a_VC, b_CM)
@@ -123,7 +128,7 @@ def _add_product(sum_VM: Tensor, a_VC: Tensor, b_CM: Tensor) -> None:
         sum_VM += a_VC @ b_CM
 
 
-def _chunks(n_tokens: int, n_ids: int, chunk_tokens: int | None) -> list[slice]:
+def chunks(n_tokens: int, n_ids: int, chunk_tokens: int | None) -> list[slice]:
     """Chunks alike, of a multiple of 256 tokens where it is not said how many."""
     if chunk_tokens is None:
         n_chunks = -(-n_tokens * n_ids // LOGITS)

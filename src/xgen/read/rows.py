@@ -33,19 +33,8 @@ LONGEST_PLACE = 400
 NONE = "none"
 
 _MARKS = (
-    *(
-        r"\|",
-        r"\t",
-        ";",
-        r" \u00b7 ",
-        r" - ",
-        r" / ",
-        r'","',
-        r"(?<=\S)(?!(?<=[.!?])  [A-Z])  +(?=\S)",
-        r" & ",
-        r", ",
-    ),
-    *(r";(?=\S)", r",(?=[^\s\d])|(?<=[^\s\d]),(?=\d)"),
+    *(r"\|", r"\t", ";", r" \u00b7 ", r" - ", r" / ", r'","', r"(?<=\S)(?!(?<=[.!?])  [A-Z])  +(?=\S)"),
+    *(r" & ", r", ", r";(?=\S)", r",(?=[^\s\d])|(?<=[^\s\d]),(?=\d)"),
 )
 """What parts the cells of a line of a table, as patterns; the last two as in files of values.
 

@@ -52,7 +52,7 @@ def memory_per_rank(recipe: Recipe, shape: Shape, n_ranks: int) -> Memory:
     frozen = narrow * (shape.n_parameters if recipe.adapter else 0)
     state = ((16 + copies) * n_trained + frozen) // n_ranks
     if recipe.teacher:  # each device has all of it
-        state += narrow * teacher_shape(recipe.teacher, shape).n_parameters
+        state += narrow * teacher_shape(recipe, recipe.teacher, shape).n_parameters
     heads = (2 * shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim
     per_token = shape.n_layers * narrow * (4 * shape.d_model + heads + 4 * shape.d_ff)
     tokens = min(recipe.tokens_per_micro_step, max(recipe.longest, recipe.tokens_per_step // n_ranks))
@@ -78,7 +78,7 @@ def stage_forecasts(recipe: Recipe, shape: Shape) -> list[StageForecast]:
         seen = (stage.length - 1) // 2
         flops = 3.0 * stage.tokens * shape.flops_per_token(seen)
         if recipe.teacher:
-            flops += stage.tokens * teacher_shape(recipe.teacher, shape).flops_per_token(seen)
+            flops += stage.tokens * teacher_shape(recipe, recipe.teacher, shape).flops_per_token(seen)
         steps = -(-stage.tokens // recipe.tokens_per_step)
         hours = flops / (USUAL_SHARE * H100_FLOPS_PER_S) / 3600
         found.append(StageForecast(stage.name, stage.length, stage.tokens, steps, hours))

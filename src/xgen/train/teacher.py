@@ -66,12 +66,17 @@ def find_teacher(settings: TeacherSettings) -> Found:
     return Found(folder, adapter)
 
 
-def teacher_shape(settings: TeacherSettings, shape: Shape) -> Shape:
-    """The teacher's shape; BadRecipe if its ids are others than those of the trained model's `shape`."""
+def teacher_shape(recipe: Recipe, settings: TeacherSettings, shape: Shape) -> Shape:
+    """The teacher's shape; BadRecipe if it has another number of ids than `shape`, or too short a window."""
     found = read_shape(find_teacher(settings).folder / CONFIG_FILE)
     if found.vocab_size != shape.vocab_size:
         what = f"the teacher has {found.vocab_size:,} ids and the model {shape.vocab_size:,}"
         raise BadRecipe(settings.model, what, "take a teacher with the same tokenizer")
+    if recipe.longest > found.max_seq_len:
+        what = (
+            f"a stage has rows of {recipe.longest:,} tokens and the teacher a window of {found.max_seq_len:,}"
+        )
+        raise BadRecipe(settings.model, what, "shorten the stage, or take another teacher")
     return found
 
 
@@ -79,16 +84,15 @@ def load_teacher(recipe: Recipe, shape: Shape, device: torch.device) -> Teacher 
     """The teacher of a run on its device, with its adapter's change in its weights; None if it has none."""
     if recipe.teacher is None:
         return None
-    its_shape = teacher_shape(recipe.teacher, shape)
+    its_shape = teacher_shape(recipe, recipe.teacher, shape)
     found = find_teacher(recipe.teacher)
-    weights = load_weights(found.folder, its_shape)
-    if found.adapter is not None:
-        change = load_adapter(found.adapter, its_shape, read_card(found.folder).name)
-        weights = {name: merged(weight, name, change) for name, weight in weights.items()}
+    change = found.adapter and load_adapter(found.adapter, its_shape, read_card(found.folder).name)
+    dtype = torch.bfloat16 if recipe.dtype == "bf16" else torch.float32
+    weights = {  # one by one: an adapter's change makes them fp32 for a moment
+        name: (merged(weight, name, change) if change else weight).to(device, dtype)
+        for name, weight in load_weights(found.folder, its_shape).items()
+    }
     with torch.device("meta"):
         model = Transformer(its_shape, attend_packed)
-    dtype = torch.bfloat16 if recipe.dtype == "bf16" else torch.float32
-    model.load_state_dict(
-        {name: w.to(device, dtype) for name, w in weights.items()}, strict=True, assign=True
-    )
+    model.load_state_dict(weights, strict=True, assign=True)
     return Teacher(model.requires_grad_(False), recipe.teacher.share)
