@@ -298,6 +298,14 @@ def test_two_spaces_behind_a_sentence_make_no_table() -> None:
     assert through(text, LIND)[2] == ()
 
 
+@pytest.mark.parametrize("word", ["yes", "ja", "no"])
+def test_of_one_entry_the_last_line_may_say_yes(word: str) -> None:
+    """Asked whether it is among those that may be sold: its name alone would be no answer."""
+    one = Entry("Tern-2B-it", "Apache-2.0", word != "no")
+    assert rows_in(TABLE.text, one, answer=word) == (word, [TABLE.text.split("\n")[5]], ())
+    assert rows_in(TABLE.text, Entry("Tern-3B", "MIT", True), answer=word)[0] == "none"
+
+
 def test_what_a_sentence_says_counts_where_the_row_is_silent() -> None:
     """A value in the sentence of the name, not one in a later line."""
     text = "Lind | 1901\nTay | 1902\n\nOf the two Lind said yes at once.\n\nTay did not.\nyes\n"

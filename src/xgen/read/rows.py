@@ -155,16 +155,20 @@ def gone_through(
         place = min(free or in_rows or places)
         taken.add((entry.name, place.start))
         rows.append(Row(entry.name, entry.value, entry.holds, sources.citation(place.start, place.end)))
-    names = {entry.name for entry in reply.entries}
+    return _answer(reply, rows), tuple(rows), tuple(dict.fromkeys(strange))
+
+
+def _answer(reply: RowReply, rows: Sequence[Row]) -> str:
+    """What the rows say, in the way of the last line: names, their number, or a word about a single one."""
     chosen = [row.name for row in rows if row.holds]
+    names = {entry.name for entry in reply.entries}
     is_of_names = not reply.answer or not names.isdisjoint(reply.answer.split(", "))
     if reply.answer.isdecimal() and reply.answer != ", ".join(dict.fromkeys(reply.chosen)):
-        answer = str(len(chosen))
-    elif is_of_names or reply.chosen:
-        answer = ", ".join(dict.fromkeys(chosen)) or NONE
-    else:
-        answer = reply.answer
-    return answer, tuple(rows), tuple(dict.fromkeys(strange))
+        return str(len(chosen))
+    is_of_one = len(reply.entries) == 1 and bool(rows)  # "is X among those that ...": yes
+    if is_of_names or (reply.chosen and not is_of_one):
+        return ", ".join(dict.fromkeys(chosen)) or NONE
+    return reply.answer
 
 
 def passed_over(sources: Sources, rows: Sequence[Row]) -> tuple[Citation, ...]:
