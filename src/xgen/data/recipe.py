@@ -20,8 +20,8 @@ LANGUAGES = (
     *("ja", "nl", "pl", "pt", "ro", "ru", "sl", "sr", "sv", "uk", "zh"),
 )
 CODE = "code"  # the set whose languages are programming languages
-# Documents with questions: people's, those like SQuAD's, beside their kin, made by code, tables made by code.
-GROUPS = frozenset({"group", "squad", "kin", "made", "tables", "written"})
+# Documents with questions: people's, SQuAD's, in traditional characters, beside kin, made, tables, written.
+GROUPS = frozenset({"group", "squad", "trad", "kin", "made", "tables", "written"})
 TUNING_SETS = GROUPS | {"chat"}  # conversations: never filtered as prose, counted apart
 
 _WAY_OUT = "see the recipes that come with xgen for how one is written"
