@@ -20,9 +20,9 @@ LANGUAGES = (
     *("ja", "nl", "pl", "pt", "ro", "ru", "sl", "sr", "sv", "uk", "zh"),
 )
 CODE = "code"  # the set whose languages are programming languages
-# Documents with questions: people's (apart: like SQuAD's, in traditional characters, over two paragraphs,
-# over tweets), beside their kin, made by code, tables made by code, written by a model.
-GROUPS = frozenset({"group", "squad", "trad", "more", "hop", "tweet", "kin", "made", "tables", "written"})
+# Documents with questions: people's (apart: like SQuAD's, in traditional characters, further ones), beside
+# their kin, made by code, tables made by code, written by a model.
+GROUPS = frozenset({"group", "squad", "trad", "more", "kin", "made", "tables", "written"})
 TUNING_SETS = GROUPS | {"chat"}  # conversations: never filtered as prose, counted apart
 
 _WAY_OUT = "see the recipes that come with xgen for how one is written"
