@@ -13,7 +13,15 @@ from xgen.bundle.int8_copies import INT8_FORM, kept_int8_weights, weights_identi
 from xgen.cards import Card, allows, why
 from xgen.engine.cache import LONG, Cache, default_dtype
 from xgen.engine.free import NAMES, TYPES, require_cache, require_weights, told
-from xgen.engine.machine import Choice, Clock, all_threads, choice_for, choose, leave_busy_cores
+from xgen.engine.machine import (
+    Choice,
+    Clock,
+    all_threads,
+    bound_kept_shapes,
+    choice_for,
+    choose,
+    leave_busy_cores,
+)
 from xgen.engine.speculate import LONGEST_DRAFT
 from xgen.errors import BadModel, XgenError
 from xgen.formats.folder import load_weights
@@ -127,6 +135,7 @@ def load(
     model that is not on disk, BadModel for an unknown or damaged one and for an adapter of another,
     XgenError for a device or type that is not there and for weights that the memory does not hold.
     """
+    bound_kept_shapes()
     started = Clock.now()
     found = find(name_or_folder, adapter)
     folder, shape = found.folder, found.shape

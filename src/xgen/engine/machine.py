@@ -30,6 +30,9 @@ FEW_ROWS = (1, 4, 16)
 INT4 = torch.uint8
 """Stands for 4-bit weights in a trial: they come two in a byte."""
 
+KEPT_SHAPES = 64
+"""Sizes of a product that torch keeps what it prepared for, on a CPU; of itself it keeps 1,024."""
+
 LEAST_SPAN_S = 0.3
 """Shorter spans say little: the system counts in hundredths of a second."""
 
@@ -150,6 +153,16 @@ class Clock:
 def _busy_ticks(line: str) -> int:
     user, nice, system, _, _, irq, softirq = map(int, line.split()[1:8])
     return user + nice + system + irq + softirq
+
+
+def bound_kept_shapes() -> None:
+    """Bound what torch keeps of its products on a CPU, before the first of them; what the user has set stays.
+
+    For each number of rows oneDNN and torch's layer over it keep some 0.7 MB, and every text has another
+    number: a process that had answered a hundred questions held gigabytes. Read at the first product.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(KEPT_SHAPES))
 
 
 @cache
