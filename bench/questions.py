@@ -16,6 +16,7 @@ import gzip
 import hashlib
 import json
 import random
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,7 +133,9 @@ def _paragraphs(file: Path) -> Iterator[Paragraph]:
                 row = json.loads(line)
                 if "text" in row and "questions" in row:
                     yield _paragraph(row)
-    except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadDocument(file.name, f"it cannot be read to its end ({error})", "bring it again") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadDocument(
             f"{file.name} line {number}", f"not a document with questions ({error})", "mend the line"
         ) from error

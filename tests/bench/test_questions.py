@@ -202,6 +202,7 @@ BROKEN = [
     '{"id": "0/0", "lang": "en", "text": "ab", "questions": [{"id": "q", "question": "?", '
     '"type": "extractive", "answers": []}]}',
     '{"id": "0/0", "text": "ab", "questions": []}',
+    '{"id": 0, "lang": "en", "text": "ab", "questions": []}',
 ]
 
 
@@ -217,6 +218,11 @@ def test_a_file_that_is_no_gzip_and_a_missing_one_are_named(tmp_path: Path) -> N
     (tmp_path / "s.jsonl.gz").write_bytes(b"plain")
     with pytest.raises(BadDocument, match=r"s\.jsonl\.gz"):
         load(tmp_path)
+    whole = gzip.compress(json.dumps(row(0, 0)).encode(), mtime=0)
+    for damaged in (whole[:40], whole[:20] + bytes(byte ^ 0x5A for byte in whole[20:])):
+        (tmp_path / "s.jsonl.gz").write_bytes(damaged)
+        with pytest.raises(BadDocument, match=r"s\.jsonl\.gz: it cannot be read to its end"):
+            load(tmp_path)
     with pytest.raises(BadDocument, match="no such file"):
         load(tmp_path / "none")
 

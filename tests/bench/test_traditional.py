@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from xgen.errors import BadDocument, XgenError
 TEXT = "王后的头发在皇宫之后。"
 # 发 is 髮 as hair and 發 otherwise, 后 is 后 as a queen and 後 as behind: the words around them decide
 PARAGRAPH = Paragraph("x", "zh", "头发", TEXT, (Question("1", "谁的头发?", (Gold("王后", 0),)),))
+UNANSWERABLE = {"id": "q", "question": "?", "type": "unanswerable", "answers": []}
 
 
 def test_against_a_dictionary_characters_follow_the_words_around_them(tmp_path: Path) -> None:
@@ -57,7 +59,26 @@ def test_what_is_left_out_is_counted() -> None:
     told = Counter[str]()
     assert not list(bench.traditional([PARAGRAPH], {"x": ["1"]}, str.upper, told))
     assert not list(bench.traditional([PARAGRAPH], (), lambda text: text + "!", told))
-    assert told == {"development documents": 1, "texts of another length": 1}
+    assert not list(bench.traditional([replace(PARAGRAPH, lang="ja")], (), str.upper, told))
+    assert told == {
+        "development documents": 1,
+        "texts of another length": 1,
+        "documents in other languages": 1,
+    }
+
+
+def test_of_each_set_in_a_folder_its_own_development_documents_stay_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("opencc", reason="the extra `bench` is not installed")
+    for name in ("a", "b"):
+        line = {"id": name, "lang": "zh", "text": TEXT, "questions": [UNANSWERABLE]}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    (tmp_path / "ids.json").write_text(json.dumps({"b": {"b": ["q"]}, "c": {"a": ["q"]}}))
+    monkeypatch.setattr(bench, "IDS", tmp_path / "ids.json")
+    out = tmp_path / "out.jsonl"
+    bench.main([str(tmp_path), "--out", str(out)])
+    assert [p.id for p in load(out)[0].paragraphs] == ["a-t"]
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,5 +92,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         bench.main([str(src), "--out", str(out)])
     src.write_text("{")
     with pytest.raises(BadDocument, match=r"a\.jsonl line 1: not a document with questions"):
+        bench.main([str(src), "--out", str(out)])
+    src.write_text(json.dumps({"id": "a", "lang": "en", "text": "Hair.", "questions": [UNANSWERABLE]}))
+    with pytest.raises(BadDocument, match=r"nothing of it is kept \(documents in other languages: 1\); name"):
         bench.main([str(src), "--out", str(out)])
     assert not out.exists()
