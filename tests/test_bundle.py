@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -318,3 +319,16 @@ def test_bf16_on_a_card_without_it_is_said_once(
     _, of_int8, kept = loading.place_and_types("cuda", "int8", "auto")
     expected = torch.float16 if n_words else torch.bfloat16
     assert (of_int8.dtype, of_int8.int8_only, kept) == (expected, True, expected)
+
+
+@pytest.mark.parametrize(("set_before", "then"), [(None, "64"), ("7", "7")])
+def test_what_torch_keeps_of_products_is_bounded_unless_the_user_has(
+    set_before: str | None, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    for name in names:
+        monkeypatch.setenv(name, set_before or "")
+        if set_before is None:
+            monkeypatch.delenv(name)
+    loading.place_and_types("cpu", "fp32", "auto")
+    assert [os.environ[name] for name in names] == [then, then]

@@ -135,7 +135,6 @@ def load(
     model that is not on disk, BadModel for an unknown or damaged one and for an adapter of another,
     XgenError for a device or type that is not there and for weights that the memory does not hold.
     """
-    bound_kept_shapes()
     started = Clock.now()
     found = find(name_or_folder, adapter)
     folder, shape = found.folder, found.shape
@@ -187,6 +186,7 @@ def place_and_types(
     device: str, dtype: str, cache: str, capacity: int = 0
 ) -> tuple[torch.device, Choice, torch.dtype]:
     """Where and in what `load` computes and keeps `capacity` tokens, by the same names; raises as it does."""
+    bound_kept_shapes()
     place = _device(device)
     choice = _choice(place, dtype)
     return place, choice, _cache_dtype(place, choice, cache, capacity)
