@@ -20,8 +20,8 @@ LANGUAGES = (
     *("ja", "nl", "pl", "pt", "ro", "ru", "sl", "sr", "sv", "uk", "zh"),
 )
 CODE = "code"  # the set whose languages are programming languages
-# Documents with questions: people's (apart: like SQuAD's, in traditional characters, further ones), beside
-# their kin, made by code, tables made by code, written by a model.
+# Documents with questions: people's, and apart from them, so that a mix can weigh them, those of SQuAD, in
+# traditional characters, and further ones; beside their kin, made by code, tables made by code, by a model.
 GROUPS = frozenset({"group", "squad", "trad", "more", "kin", "made", "tables", "written"})
 TUNING_SETS = GROUPS | {"chat"}  # conversations: never filtered as prose, counted apart
 
