@@ -5,11 +5,12 @@
 
 `collect` asks development questions (bench/development.py), alone, hidden in 8K, with their paragraph
 taken out and of another paragraph of their article, and writes the signals of every candidate span with its
-F1, and whether the model itself declines to answer. Processes that name the same folder with --share divide
-the work among them. `fit` learns by logistic regression, for each model and way of reading, how F1 follows
-from the signals; sets the score from which a span answers although the model declines, and the threshold of
-"not in this document" by the rule of ALLOWED; and measures, in five folds by document, the share of right
-answers in bands of the score. A span is right if it is the gold answer or has F1 of 0.5 with it.
+F1, and what the model replies: whether it declines, its F1, and which spans it holds. Processes that name
+the same folder with --share divide the work among them. `fit` learns by logistic regression, for each model
+and way of reading, how F1 follows from the signals; sets the score from which a span answers although the
+model declines, and the threshold of "not in this document" by the rule of ALLOWED; and measures, in five
+folds by document, the share of right answers in bands of the score: of spans, and of replies that hold the
+best span and that do not. One is right if it is the gold answer or has F1 of 0.5 with it.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import questions as qs
@@ -31,6 +32,7 @@ from table import taken
 from xgen.files import write_whole
 from xgen.read.ask import MOST_BEAMS
 from xgen.read.trust import Signals
+from xgen.read.words import holds
 from xgen.text.document import Document
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ FALSE_ALARMS = (0.02, 0.05)
 N_THRESHOLDS = 13  # that are tried, evenly between the two shares
 RIGHT_F1 = 0.5
 N_BANDS = 6
+LEAST_IN_BAND = 40  # replies
 N_FOLDS = 5
 PENALTY = 1e-3
 
@@ -61,7 +64,8 @@ PENALTY = 1e-3
 class Asked:
     """One question's candidates: signals [n, s] and F1 [n]; `answerable` if its text holds an answer.
 
-    `declined`: the model, asked freely, said that it does not.
+    `declined`: the model, asked freely, said that it does not. Else `reply_f1` is its reply's F1 and `held`
+    [n] tells which candidates stand in it; None where nothing is known of a reply.
     """
 
     document: str
@@ -71,6 +75,16 @@ class Asked:
     signals: np.ndarray[Any, np.dtype[np.float64]]
     f1: np.ndarray[Any, np.dtype[np.float64]]
     declined: bool = False
+    reply_f1: float | None = None
+    held: Sequence[bool] = ()
+
+
+class Best(NamedTuple):
+    """A question's best candidate: its score and F1, and whether the model's reply holds it."""
+
+    score: float
+    f1: float
+    agrees: bool = False
 
 
 # ---- collect
@@ -131,12 +145,22 @@ def _candidates(asker: Any, some: Sequence[qs.Asked], lang: str) -> Iterator[dic
     found = asker.evidence([asked.question.text for asked in some])
     for asked, evidence in zip(some, found, strict=True):
         golds = [gold.text for gold in asked.question.golds]
+        reply = asker.reply(asked.question.text)
+
+        def f1(text: str, golds: list[str] = golds) -> float:
+            return score(text, golds, lang).f1 if golds else 0.0
+
         yield {
             "document": asked.paragraph,
             "answerable": bool(golds),
-            "declined": asker.declines(asked.question.text),
+            "declined": reply.declined,
+            "reply_f1": None if reply.text is None else f1(reply.text),
             "candidates": [
-                {**asdict(e.signals), "f1": score(e.candidate.text, golds, lang).f1 if golds else 0.0}
+                {
+                    **asdict(e.signals),
+                    "f1": f1(e.candidate.text),
+                    "held": holds(reply.text or "", e.candidate.text),
+                }
                 for e in evidence
             ],
         }
@@ -160,6 +184,8 @@ def load_signals(files: Sequence[Path]) -> dict[tuple[str, str], list[Asked]]:
             signals,
             np.array([c["f1"] for c in found]),
             line["declined"],
+            line["reply_f1"],
+            [c["held"] for c in found],
         )
         groups.setdefault((line["model"], line["way"]), []).append(asked)
     return groups
@@ -195,17 +221,18 @@ def regress(asked: Sequence[Asked]) -> tuple[np.ndarray[Any, Any], float]:
     return scaled.numpy(), float(bias.detach() - scaled @ mean)
 
 
-def best(asked: Asked, weights: np.ndarray[Any, Any], bias: float) -> tuple[float, float]:
-    """Score and F1 of the best candidate; (0, 0) without one."""
+def best(asked: Asked, weights: np.ndarray[Any, Any], bias: float) -> Best:
+    """The best candidate; all 0 without one."""
     if not len(asked.f1):
-        return 0.0, 0.0
+        return Best(0.0, 0.0)
     logits = asked.signals @ weights + bias
     top = int(logits.argmax())
-    return float(1 / (1 + np.exp(-logits[top]))), float(asked.f1[top])
+    agrees = asked.reply_f1 is not None and asked.held[top]
+    return Best(float(1 / (1 + np.exp(-logits[top]))), float(asked.f1[top]), agrees)
 
 
-def held_out(asked: Sequence[Asked]) -> list[tuple[float, float]]:
-    """Score and F1 of each question's best candidate, by weights that never saw its document."""
+def held_out(asked: Sequence[Asked]) -> list[Best]:
+    """Each question's best candidate, by weights that never saw its document."""
     documents = sorted({a.document for a in asked})
     fold = {document: index % N_FOLDS for index, document in enumerate(documents)}
     fitted = [regress([a for a in asked if fold[a.document] != k]) for k in range(N_FOLDS)]
@@ -219,8 +246,8 @@ def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
     answerable = [s for s, a in zip(scored, asked, strict=True) if a.answerable]
     absent = [s for s, a in zip(scored, asked, strict=True) if not a.answerable]
     overrules = overrules_from(asked, scored)
-    threshold = threshold_of(asked, [value for value, _ in scored], overrules)
-    edges, right = bands(scored)
+    threshold = threshold_of(asked, [each.score for each in scored], overrules)
+    edges, right = bands([(each.score, each.f1) for each in scored], N_BANDS)
     rows = sorted({a.row for a in asked if a.answerable})
     (beams,) = {a.beams for a in asked}  # weights fit the candidates of one search
     return {
@@ -231,18 +258,21 @@ def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
         "overrules": round(overrules, 4),
         "edges": edges,
         "right": right,
+        "replies": replies(asked, scored, threshold),
         "measured": {
             "questions": len(asked),
             "absent_questions": len(absent),
-            "false_alarm": round(float(np.mean([v < threshold for v, _ in answerable])), 3),
-            "miss": round(float(np.mean([v >= threshold for v, _ in absent])), 3) if absent else None,
+            "false_alarm": round(float(np.mean([s.score < threshold for s in answerable])), 3),
+            "miss": round(float(np.mean([s.score >= threshold for s in absent])), 3) if absent else None,
             "wrong_verdicts": {
                 row: round(share, 3)
-                for row, share in wrong_verdicts(asked, [v for v, _ in scored], threshold, overrules).items()
+                for row, share in wrong_verdicts(
+                    asked, [s.score for s in scored], threshold, overrules
+                ).items()
             },
             "f1": {
                 row: round(
-                    float(np.mean([s[1] for s, a in zip(scored, asked, strict=True) if a.row == row])), 3
+                    float(np.mean([s.f1 for s, a in zip(scored, asked, strict=True) if a.row == row])), 3
                 )
                 for row in rows
             },
@@ -250,16 +280,32 @@ def calibrate(asked: Sequence[Asked]) -> dict[str, Any]:
     }
 
 
-def overrules_from(asked: Sequence[Asked], scored: Sequence[tuple[float, float]]) -> float:
+def replies(asked: Sequence[Asked], scored: Sequence[Best], threshold: float) -> dict[str, Any]:
+    """The shares of right replies among those that are shown, by whether they hold the best span.
+
+    In bands of its score, as `bands` makes them; none where there are too few for a band.
+    """
+    shown: dict[str, list[tuple[float, float]]] = {"agreed": [], "apart": []}
+    for a, top in zip(asked, scored, strict=True):
+        if not a.declined and a.reply_f1 is not None and top.score >= threshold:
+            shown["agreed" if top.agrees else "apart"].append((top.score, a.reply_f1))
+    found = {}
+    for name, pairs in shown.items():
+        if n_bands := min(N_BANDS, len(pairs) // LEAST_IN_BAND):
+            found[name] = dict(zip(("edges", "right"), bands(pairs, n_bands), strict=True))
+    return found
+
+
+def overrules_from(asked: Sequence[Asked], scored: Sequence[Best]) -> float:
     """The score from which the span answers although the model declines; 1 if it had better never.
 
     Of the questions that were declined, right spans outnumber wrong ones most from there up.
     """
     declined = sorted((s for s, a in zip(scored, asked, strict=True) if a.declined), reverse=True)
-    balance = np.cumsum([1 if f1 >= RIGHT_F1 else -1 for _, f1 in declined])
+    balance = np.cumsum([1 if each.f1 >= RIGHT_F1 else -1 for each in declined])
     if not declined or balance.max() <= 0:
         return 1.0
-    return declined[int(balance.argmax())][0]
+    return declined[int(balance.argmax())].score
 
 
 def threshold_of(asked: Sequence[Asked], scores: Sequence[float], overrules: float) -> float:
@@ -288,15 +334,16 @@ def wrong_verdicts(
     return {row: float(np.mean(of_row)) for row, of_row in wrong.items()}
 
 
-def bands(scored: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def bands(scored: Sequence[tuple[float, float]], n_bands: int) -> tuple[list[float], list[float]]:
     """Edges between bands of the score with as many questions each, and the share of right answers in each.
 
-    Neighbours whose shares do not rise are put together (pool adjacent violators).
+    `scored` are scores and the F1 of what was answered. Neighbours whose shares do not rise are put
+    together (pool adjacent violators).
     """
     ordered = sorted(scored)
     pools: list[list[float]] = []  # lowest score, right answers, questions
-    size = len(ordered) / N_BANDS
-    for index in range(N_BANDS):
+    size = len(ordered) / n_bands
+    for index in range(n_bands):
         part = ordered[round(index * size) : round((index + 1) * size)]
         pools.append([part[0][0], float(sum(f1 >= RIGHT_F1 for _, f1 in part)), float(len(part))])
         while len(pools) > 1 and pools[-2][1] / pools[-2][2] >= pools[-1][1] / pools[-1][2]:

@@ -1,10 +1,11 @@
+import dataclasses
 import itertools
 import json
 
 import calibrate
 import numpy as np
 import pytest
-from calibrate import Asked, bands, best, held_out, load_signals, regress
+from calibrate import Asked, Best, bands, best, held_out, load_signals, regress
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,16 +52,19 @@ def test_law_a_question_is_never_scored_by_weights_that_saw_its_document(monkeyp
 def test_the_best_candidate_and_none():
     [asked] = made(1)
     weights = np.eye(N)[0]
-    value, f1 = best(asked, weights, 0.0)
+    value, f1, agrees = best(asked, weights, 0.0)
     top = int(asked.signals[:, 0].argmax())
     assert f1 == asked.f1[top]
     assert value == pytest.approx(1 / (1 + np.exp(-asked.signals[top, 0])))
-    assert best(Asked("d", "r", 5, False, np.zeros((0, N)), np.zeros(0)), weights, 0.0) == (0.0, 0.0)
+    assert not agrees, "nothing is known of a reply"
+    told = dataclasses.replace(asked, reply_f1=0.5, held=[index == top for index in range(6)])
+    assert best(told, weights, 0.0).agrees
+    assert best(Asked("d", "r", 5, False, np.zeros((0, N)), np.zeros(0)), weights, 0.0) == (0, 0, False)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=calibrate.N_BANDS, max_size=80))
 def test_law_shares_rise_with_the_score_and_count_every_question(scored):
-    edges, right = bands(scored)
+    edges, right = bands(scored, calibrate.N_BANDS)
     assert len(right) == len(edges) + 1
     assert all(a < b for a, b in itertools.pairwise(right))
     assert edges == sorted(edges)
@@ -102,7 +106,7 @@ DECLINED = st.tuples(st.floats(0, 0.99), st.booleans(), st.booleans())  # score,
 @given(st.lists(DECLINED, min_size=1, max_size=40, unique_by=lambda one: one[0]))
 def test_law_no_other_score_overrules_with_more_gain(questions):
     asked = [Asked("d", "en alone", 5, True, np.zeros((1, N)), np.zeros(1), one[2]) for one in questions]
-    found = calibrate.overrules_from(asked, [(value, float(right)) for value, right, _ in questions])
+    found = calibrate.overrules_from(asked, [Best(value, float(right)) for value, right, _ in questions])
 
     def gain(least):
         return sum(2 * right - 1 for value, right, declined in questions if declined and value >= least)
@@ -121,6 +125,24 @@ def test_a_question_that_the_model_declines_is_refused_unless_overruled():
         assert found == {"alone": alone, "beside": beside}
 
 
+def test_law_a_reply_counts_among_those_that_agree_or_not_and_only_if_it_is_shown():
+    """Replies that hold the span are right, others wrong: their shares are 1 and 0."""
+    asked, scored = [], []
+    for index in range(600):
+        agrees, declined, low = index % 2 == 0, index % 5 == 0, index % 7 == 0
+        known = None if declined else float(agrees)
+        asked.append(Asked("d", "en alone", 5, True, np.zeros((1, N)), np.zeros(1), declined, known))
+        scored.append(Best(0.1 if low else 0.5 + index / 2000, 1.0, agrees))
+        if declined or low:  # what would spoil the shares
+            asked[-1] = dataclasses.replace(asked[-1], reply_f1=None if declined else float(not agrees))
+    found = calibrate.replies(asked, scored, 0.3)
+    assert found == {"agreed": {"edges": [], "right": [1.0]}, "apart": {"edges": [], "right": [0.0]}}
+    assert calibrate.replies(asked[:80], scored[:80], 0.3) == {}, "fewer than a band takes"
+
+
+SHARES = {"agreed": 1.0, "apart": 0.0}
+
+
 def test_false_alarms_are_what_was_asked_for(tmp_path, capsys):
     files = []
     for index, asked in enumerate(made(400)):
@@ -133,9 +155,10 @@ def test_false_alarms_are_what_was_asked_for(tmp_path, capsys):
             "row": "alone",
             "document": asked.document,
             "answerable": asked.answerable,
-            "declined": False,
+            "declined": index % 50 == 0,
+            "reply_f1": None if index % 50 == 0 else float(index % 3 > 0),
             "candidates": [
-                {**dict(zip(names, row, strict=True)), "f1": f1}
+                {**dict(zip(names, row, strict=True)), "f1": f1, "held": index % 3 > 0}
                 for row, f1 in zip(asked.signals.tolist(), asked.f1.tolist(), strict=True)
             ],
         }
@@ -149,4 +172,5 @@ def test_false_alarms_are_what_was_asked_for(tmp_path, capsys):
     # one kind of questions with an answer: the fewest refused are the nearest to what is allowed
     assert entry["measured"]["false_alarm"] == pytest.approx(calibrate.FALSE_ALARMS[0], abs=0.01)
     assert entry["measured"]["absent_questions"] == 100
+    assert entry["replies"] == {name: {"edges": [], "right": [right]} for name, right in SHARES.items()}
     assert json.loads(capsys.readouterr().out)["m"]["select"]["questions"] == 400

@@ -211,13 +211,14 @@ def test_what_is_not_read_is_counted(reader: Reader) -> None:
     assert report.tokens_read == report.tokens_total
 
 
-def test_the_measured_share_speaks_of_sentences_that_hold_the_span(
+def test_the_measured_share_is_of_replies_that_hold_the_span_or_do_not(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, says: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr(trust, "judge", lambda *_: trust.Judgement(True, 0.6))
+    judged = trust.Judgement(True, 0.6, agreed_share=0.7, apart_share=0.3)
+    monkeypatch.setattr(trust, "judge", lambda *_: judged)
     span = reader.ask(SURVEY, "Who led it?", quote=True).answer
     says(f"It was {span}, they say.")
-    assert reader.ask(SURVEY, "Who led it?").right_share == 0.6
+    assert reader.ask(SURVEY, "Who led it?").right_share == 0.7
     says(f"{span} quartz vivid jumping wizards plough fjord sphinx.")
     nowhere = reader.ask(SURVEY, "Who led it?")
     assert nowhere.citations == ()
@@ -225,7 +226,8 @@ def test_the_measured_share_speaks_of_sentences_that_hold_the_span(
     assert nowhere.evidence.text == span
     says("Geese did it.")
     beside = reader.ask(SURVEY, "Who led it?")
-    assert beside.right_share is None
+    assert beside.right_share == 0.3
+    assert "A: Geese did it.\n   answers like this are right 3 times in 10\n" in str(beside)
     assert beside.evidence is not None
     assert (beside.evidence.text, beside.evidence.right_share) == (span, 0.6)
     assert beside.evidence.text in beside.evidence.citation.quote

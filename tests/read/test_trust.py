@@ -39,9 +39,12 @@ def test_the_calibration_is_well_formed(model: str, way: str) -> None:
     assert 0 <= entry["threshold"] <= 1
     assert 0 <= entry["overrules"] <= 1
     assert 1 <= entry["beams"] <= MOST_BEAMS
-    assert all(a < b for a, b in pairwise([0.0, *entry["edges"], 1.0]))
-    assert len(entry["right"]) == len(entry["edges"]) + 1
-    assert all(0 <= share <= 1 for share in entry["right"])
+    for found in (entry, *entry.get("replies", {}).values()):
+        assert all(a < b for a, b in pairwise([0.0, *found["edges"], 1.0]))
+        assert len(found["right"]) == len(found["edges"]) + 1
+        assert all(0 <= share <= 1 for share in found["right"])
+    if "replies" in entry:
+        assert max(entry["replies"]["apart"]["right"]) < max(entry["replies"]["agreed"]["right"])
 
 
 def test_what_judges_the_unmeasured_was_measured() -> None:
@@ -88,6 +91,14 @@ def test_bands_and_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.right_share for each in judged] == [0.1, 0.1, 0.5, 0.5, 0.5, 0.9, 0.9]
     assert [each.found for each in judged] == [False, False, False, True, True, True, True]
     assert [each.overrules for each in judged] == [False, False, False, False, True, True, True]
+    assert [each.agreed_share for each in judged] == [each.right_share for each in judged]
+    assert {each.apart_share for each in judged} == {None}
+    entry["replies"] = {
+        "agreed": {"edges": [], "right": [0.8]},
+        "apart": {"edges": [0.5], "right": [0.2, 0.4]},
+    }
+    judged = [judge(trust.UNMEASURED, "select", value, "en") for value in (0.3, 0.5)]
+    assert [(each.agreed_share, each.apart_share) for each in judged] == [(0.8, 0.2), (0.8, 0.4)]
 
 
 def test_no_share_is_claimed_for_what_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +108,7 @@ def test_no_share_is_claimed_for_what_was_not_measured(monkeypatch: pytest.Monke
     table = {trust.UNMEASURED: {"select": entry, "whole": without_absent}}
     monkeypatch.setattr(trust, "_calibration", lambda: table)
     for language, claimed in (("en", 0.5), ("de", 0.5), ("fr", None), (None, None)):
-        judged = trust.Judgement(True, claimed, overrules=claimed is not None)
+        judged = trust.Judgement(True, claimed, claimed is not None, agreed_share=claimed)
         assert judge(trust.UNMEASURED, "select", 0.4, language) == judged
     assert judge(trust.UNMEASURED, "whole", 0.4, "en") == trust.Judgement(True, None)
     assert judge("somebody's folder", "select", 0.2, "en") == trust.Judgement(False, None)

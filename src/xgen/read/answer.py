@@ -79,8 +79,9 @@ class Answer:
     """One question's answer; `answer` is None for "not in this document".
 
     `score` orders answers by trust within one model; `right_share` (0 to 1) is the measured share
-    of right answers among development questions with such a score, None where nothing was measured:
-    an unmeasured model or language, no answer, or a free one that does not hold the best span. That
+    of right answers among development questions with such a score, of free answers among those that hold
+    the best span or that do not, as this one; None where nothing was measured: an unmeasured model or
+    language, no answer, or one that does not hold the span where only spans were measured. That
     span is then `evidence`, as it is where no place bears out the answer. `unsupported` holds the
     sentences, numbers, dates and names of the answer that the document does not bear out; `read` are the
     passages that were read, empty where all was;

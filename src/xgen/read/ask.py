@@ -36,8 +36,8 @@ from xgen.text.rows import RowReply, parse_rows
 N_PASSAGES = 3
 """Passages that `select` reads for a question."""
 
-DECLINED_TOKENS = 12
-"""Enough for the reply that declines."""
+MEASURED_TOKENS = 40
+"""Of a reply that is measured (bench/calibrate.py), at most."""
 
 MOST_BEAMS = 16
 NEAR_CHARACTERS = 60
@@ -288,21 +288,20 @@ class Asker:
         if written.text is None or written.text == span.text:
             return _answered_by(answer, span, written.n_tokens) if overruled else answer
         citations, unsupported = hold(self.sources, passages, written.text)
-        # the share was measured for spans: it speaks of a sentence only if the span stands in it
         says_it = holds(written.text, span.text)
         return replace(
             answer,
             answer=written.text,
-            right_share=judged.right_share if says_it else None,
+            right_share=judged.agreed_share if says_it else judged.apart_share,
             citations=citations,
             unsupported=unsupported,
             evidence=None if says_it and citations else span,  # no answer is without a place
             cut=written.cut,
         )
 
-    def declines(self, question: str) -> bool:
-        """Whether the model, asked freely, replies that the document does not answer (bench/calibrate.py)."""
-        return self._write(question, self.passages(question), DECLINED_TOKENS, True, True).declined
+    def reply(self, question: str) -> Written:
+        """What the model, asked freely, replies before anybody weighs it (bench/calibrate.py)."""
+        return self._write(question, self.passages(question), MEASURED_TOKENS, found=True, entire=True)
 
     def _answered_by_rows(
         self, answer: Answer, passages: Sequence[Passage], reply: RowReply, cut: bool

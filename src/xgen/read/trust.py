@@ -45,13 +45,16 @@ class Signals:
 class Judgement:
     """Whether a score means "found", and the measured share of right answers at such scores, if any.
 
-    `overrules`: at such a score the span is more often right than not where the model itself declines to
-    answer the question.
+    `right_share` is that of spans. `agreed_share` and `apart_share` are those of the model's own replies that
+    hold the span and that do not, `apart_share` where it was measured. `overrules`: at such a score the span
+    is more often right than not where the model itself declines to answer the question.
     """
 
     found: bool
     right_share: float | None
     overrules: bool = False
+    agreed_share: float | None = None
+    apart_share: float | None = None
 
 
 def n_beams(model: str, way: str) -> int:
@@ -81,9 +84,18 @@ def judge(model: str, way: str, value: float, language: str | None) -> Judgement
     measured = entry["measured"]
     languages = {row.split()[0] for row in measured["f1"]}
     counts = model in _calibration() and measured["absent_questions"] > 0 and language in languages
-    share = entry["right"][bisect_right(entry["edges"], value)] if counts else None
+    share = _share(entry, value) if counts else None
     overrules = share is not None and value >= entry["overrules"]
-    return Judgement(value >= entry["threshold"], share, overrules)
+    replies = entry.get("replies", {}) if counts else {}
+    agreed = _share(replies["agreed"], value) if "agreed" in replies else share
+    apart = _share(replies["apart"], value) if "apart" in replies else None
+    return Judgement(value >= entry["threshold"], share, overrules, agreed, apart)
+
+
+def _share(bands: dict[str, Any], value: float) -> float:
+    """The share of right answers in the band of a score."""
+    share: float = bands["right"][bisect_right(bands["edges"], value)]
+    return share
 
 
 def _entry(model: str, way: str) -> dict[str, Any]:
