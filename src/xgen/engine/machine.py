@@ -31,7 +31,10 @@ INT4 = torch.uint8
 """Stands for 4-bit weights in a trial: they come two in a byte."""
 
 KEPT_SHAPES = 64
-"""Sizes of a product that torch keeps what it prepared for, on a CPU; of itself it keeps 1,024."""
+"""Sizes of a product that torch keeps what it prepared for, on a CPU; of itself it keeps 1,024.
+
+A chunk of a prefill has some 40 in qwen-0.5b, in each layer the same: of fewer kept all were made anew in each.
+"""
 
 LEAST_SPAN_S = 0.3
 """Shorter spans say little: the system counts in hundredths of a second."""
