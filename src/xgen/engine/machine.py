@@ -33,7 +33,7 @@ INT4 = torch.uint8
 KEPT_SHAPES = 64
 """Sizes of a product that torch keeps what it prepared for, on a CPU; of itself it keeps 1,024.
 
-A chunk of a prefill has some 40 in qwen-0.5b, in each layer the same: of fewer kept all were made anew in each.
+A chunk of a prefill has some 40 in qwen-0.5b, again in each layer: of fewer kept, none would be found there.
 """
 
 LEAST_SPAN_S = 0.3
