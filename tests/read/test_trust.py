@@ -43,7 +43,7 @@ def test_the_calibration_is_well_formed(model: str, way: str) -> None:
         assert all(a < b for a, b in pairwise([0.0, *found["edges"], 1.0]))
         assert len(found["right"]) == len(found["edges"]) + 1
         assert all(0 <= share <= 1 for share in found["right"])
-    if "replies" in entry:
+    if entry.get("replies"):
         assert max(entry["replies"]["apart"]["right"]) < max(entry["replies"]["agreed"]["right"])
 
 

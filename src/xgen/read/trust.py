@@ -46,8 +46,8 @@ class Judgement:
     """Whether a score means "found", and the measured share of right answers at such scores, if any.
 
     `right_share` is that of spans. `agreed_share` and `apart_share` are those of the model's own replies that
-    hold the span and that do not, `apart_share` where it was measured. `overrules`: at such a score the span
-    is more often right than not where the model itself declines to answer the question.
+    hold the span and that do not; where only spans were measured, the spans' and none. `overrules`: at such a
+    score the span is more often right than not where the model itself declines to answer the question.
     """
 
     found: bool
