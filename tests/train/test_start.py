@@ -34,7 +34,7 @@ def test_a_tuned_model_inherits_its_bases_licence_whatever_its_recipe_says(base:
 
 
 def test_an_adapter_states_its_own_and_allows_no_more_than_its_base(base: Path) -> None:
-    made = card_of(tuned(base, adapter=object(), licence="MIT"), SHAPES["tiny"], CORPUS)
+    made = card_of(tuned(base, adapter=SimpleNamespace(start=None), licence="MIT"), SHAPES["tiny"], CORPUS)
     assert (made.licence, made.commercial_use) == ("MIT", False)
 
 

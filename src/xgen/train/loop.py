@@ -19,10 +19,11 @@ from xgen.data.ledger import METRICS_FILE, RUN_FILE, trace
 from xgen.data.plan import StagePlan
 from xgen.data.shards import MANIFEST_FILE, Corpus
 from xgen.files import sha256_of, write_whole
+from xgen.formats.adapter import ADAPTER_WEIGHTS_FILE
 from xgen.model.shape import Shape
 from xgen.show import note
 from xgen.train.parallel import World
-from xgen.train.recipe import Recipe, Stage
+from xgen.train.recipe import Recipe, Stage, adapter_on_disk
 from xgen.train.rows import StepRows, ahead, step_rows
 from xgen.train.schedule import learning_rates
 from xgen.train.start import base_folder
@@ -68,10 +69,12 @@ class Job:
         recipe = {key: value for key, value in asdict(self.recipe).items() if key not in _TOLD}
         base = sorted(base_folder(self.recipe).glob("*.safetensors")) if self.recipe.base else []
         teacher = find_teacher(self.recipe.teacher).files if self.recipe.teacher else []
+        adapter = self.recipe.adapter
+        start = [adapter_on_disk(adapter.start) / ADAPTER_WEIGHTS_FILE] if adapter and adapter.start else []
         told = {
             "recipe": recipe,
             "corpus": sha256_of(self.corpus.folder / MANIFEST_FILE),
-            "base": [sha256_of(path) for path in [*base, *teacher]],
+            "base": [sha256_of(path) for path in [*base, *teacher, *start]],
         }
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from xgen.data.plan import StageSpec
 from xgen.errors import BadRecipe
-from xgen.files import model_folder
+from xgen.files import model_folder, shipped_adapter
+from xgen.formats.adapter import ADAPTER_FILE
 from xgen.formats.folder import CONFIG_FILE
 from xgen.model.shape import Shape
 
@@ -59,10 +60,14 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Adapter:
-    """Low-rank matrices that are trained instead of the model's own (model/lora.py)."""
+    """Low-rank matrices that are trained instead of the model's own (model/lora.py).
+
+    They begin as the adapter `start`, named by its folder or as the package brings it; else as no change.
+    """
 
     rank: int
     alpha: float
+    start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,7 @@ class _Optimizer(_Table):
 class _Adapter(_Table):
     rank: _Count
     alpha: _Positive
+    start: Annotated[str, Field(min_length=1)] | None = None
 
 
 class _Teacher(_Table):
@@ -230,6 +236,15 @@ def model_on_disk(name: str, role: str) -> Path:
         if (folder / CONFIG_FILE).is_file():
             return folder
     raise BadRecipe(name, f"the {role} is not on the disk", f"xgen pull {name}, or name a folder")
+
+
+def adapter_on_disk(name: str) -> Path:
+    """The folder of an adapter that a recipe names, by folder or as the package brings it; else BadRecipe."""
+    given = Path(name)
+    found = given if (given / ADAPTER_FILE).is_file() else shipped_adapter(name)
+    if found is None:
+        raise BadRecipe(name, "there is no such adapter", "name its folder, or reader-1.5b")
+    return found
 
 
 def load_recipe(path: Path) -> Recipe:

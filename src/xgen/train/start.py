@@ -13,7 +13,7 @@ from xgen.data.ledger import RUN_FILE
 from xgen.data.shards import Corpus
 from xgen.errors import BadRecipe, XgenError
 from xgen.files import forget_drafts, replace_folder, whole_folder
-from xgen.formats.adapter import save_adapter
+from xgen.formats.adapter import load_adapter, save_adapter
 from xgen.formats.folder import (
     CHATML,
     CONFIG_FILE,
@@ -32,7 +32,7 @@ from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
 from xgen.train.optim import AdamW
 from xgen.train.parallel import World
-from xgen.train.recipe import VOCABULARY_STEP, Recipe, model_on_disk
+from xgen.train.recipe import VOCABULARY_STEP, Recipe, adapter_on_disk, model_on_disk
 from xgen.train.recipe import Adapter as AdapterSettings
 from xgen.train.spikes import SpikeGuard
 from xgen.train.step import Training, compile_layers
@@ -96,7 +96,7 @@ def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
     device = world.device
     model.to(device)
     if recipe.adapter:
-        attach(model, new_adapter(model, recipe.adapter.rank, recipe.adapter.alpha, recipe.seed))
+        attach(model, first_adapter(recipe.adapter, model, recipe.seed, read_card(base_folder(recipe)).name))
     dtype = torch.bfloat16 if recipe.dtype == "bf16" else torch.float32
     if world.size > 1:
         from xgen.train.sharded import ShardedWeights
@@ -118,6 +118,29 @@ def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
         applied=torch.zeros((), dtype=torch.int64, device=device),
         teacher=teacher,
     )
+
+
+def first_adapter(settings: AdapterSettings, model: Transformer, seed: int, base: str) -> Adapter:
+    """The adapter that a run on the model called `base` begins with: its `start` in fp32, or a fresh one.
+
+    BadModel if `start` does not fit the model; BadRecipe if it has another rank or scale than the recipe
+    says, or leaves out some of the maps.
+    """
+    fresh = new_adapter(model, settings.rank, settings.alpha, seed)
+    if settings.start is None:
+        return fresh
+    found = load_adapter(adapter_on_disk(settings.start), model.shape, base)
+    if (found.rank, found.alpha) != (settings.rank, settings.alpha):
+        theirs, ours = (
+            f"rank {found.rank} and alpha {found.alpha:g}",
+            f"{settings.rank} and {settings.alpha:g}",
+        )
+        what = f"it has {theirs}, the recipe {ours}"
+        raise BadRecipe(settings.start, what, "say the same under [adapter]")
+    if missing := sorted(fresh.weights.keys() - found.weights.keys()):
+        raise BadRecipe(settings.start, f"it does not change {missing[0]}", "begin with one of all maps")
+    weights = {name: (a.float(), b.float()) for name, (a, b) in found.weights.items()}
+    return Adapter(found.rank, found.alpha, weights)
 
 
 def initialise(model: Transformer, seed: int) -> None:
@@ -212,7 +235,7 @@ def _write_settings(folder: Path, shape: Shape, eot_id: int, named: dict[str, in
 def card_of(recipe: Recipe, shape: Shape, corpus: Corpus) -> Card:
     """The model's card: the licence that the recipe's [card] states, else its base's; its languages.
 
-    What the base or a teacher forbids or warns of, it does too.
+    What the base, a teacher or the adapter it began as forbids or warns of, it does too.
     """
     parent = read_card(base_folder(recipe)) if recipe.base else None
     languages = {one.language for one in corpus.sets.values() if not one.name.startswith("code.")}
@@ -235,5 +258,7 @@ def card_of(recipe: Recipe, shape: Shape, corpus: Corpus) -> Card:
     )
     if recipe.teacher:
         own = inherited(own, find_teacher(recipe.teacher).card)
+    if recipe.adapter and recipe.adapter.start:
+        own = inherited(own, read_card(adapter_on_disk(recipe.adapter.start)))
     # Whoever loads an adapter adds what its base's card says; a model has no base any more.
     return inherited(own, parent) if parent and not recipe.adapter else own

@@ -7,15 +7,14 @@ import torch
 
 from xgen.cards import Card, inherited, read_card
 from xgen.errors import BadRecipe
-from xgen.files import shipped_adapter
-from xgen.formats.adapter import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE, load_adapter
+from xgen.formats.adapter import ADAPTER_WEIGHTS_FILE, load_adapter
 from xgen.formats.folder import CONFIG_FILE, load_weights, read_shape
 from xgen.model.distil import Taught
 from xgen.model.lora import merged
 from xgen.model.packed import attend_packed
 from xgen.model.shape import Shape
 from xgen.model.transformer import Transformer
-from xgen.train.recipe import Recipe, model_on_disk
+from xgen.train.recipe import Recipe, adapter_on_disk, model_on_disk
 from xgen.train.recipe import Teacher as TeacherSettings
 from xgen.train.rows import Batch
 
@@ -59,11 +58,7 @@ def find_teacher(settings: TeacherSettings) -> Found:
     folder = model_on_disk(settings.model, "teacher")
     if settings.adapter is None:
         return Found(folder, None)
-    given = Path(settings.adapter)
-    adapter = given if (given / ADAPTER_FILE).is_file() else shipped_adapter(settings.adapter)
-    if adapter is None:
-        raise BadRecipe(settings.adapter, "there is no such adapter", "name its folder, or reader-1.5b")
-    return Found(folder, adapter)
+    return Found(folder, adapter_on_disk(settings.adapter))
 
 
 def teacher_shape(recipe: Recipe, settings: TeacherSettings, shape: Shape) -> Shape:
