@@ -242,8 +242,8 @@ def adapter_on_disk(name: str) -> Path:
     """The folder of an adapter that a recipe names, by folder or as the package brings it; else BadRecipe."""
     given = Path(name)
     found = given if (given / ADAPTER_FILE).is_file() else shipped_adapter(name)
-    if found is None:
-        raise BadRecipe(name, "there is no such adapter", "name its folder, or reader-1.5b")
+    if found is None or not (found / ADAPTER_FILE).is_file():
+        raise BadRecipe(name, "there is no such adapter", "name its folder, or reader or reader-1.5b")
     return found
 
 

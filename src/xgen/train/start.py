@@ -129,7 +129,8 @@ def first_adapter(settings: AdapterSettings, model: Transformer, seed: int, base
     fresh = new_adapter(model, settings.rank, settings.alpha, seed)
     if settings.start is None:
         return fresh
-    found = load_adapter(adapter_on_disk(settings.start), model.shape, base)
+    read_card(folder := adapter_on_disk(settings.start))  # a bad one is said now, not after the run
+    found = load_adapter(folder, model.shape, base)
     if (found.rank, found.alpha) != (settings.rank, settings.alpha):
         theirs, ours = (
             f"rank {found.rank} and alpha {found.alpha:g}",
