@@ -120,6 +120,22 @@ def begin_job(corpus: Corpus, recipe: Any, out: Path) -> Any:
     return Job(recipe, shape, corpus, plans, out, world, 0.0), begin(recipe, shape, world)
 
 
+def small_table(name: str, tokens: int, n_layers: int, d_model: int) -> dict[str, Any]:
+    """The recipe of a small model from nothing, for others to begin from or to learn from."""
+    model = {
+        "n_layers": n_layers,
+        "d_model": d_model,
+        "d_ff": 64,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "head_dim": 8,
+    }
+    rate = {"peak": 0.01, "warmup_tokens": 256}
+    stage = {"name": "one", "length": 64, "tokens": tokens, "mix": {"prose.*": 1.0}, "learning_rate": rate}
+    table = {"name": name, "corpus": "small", "tokens_per_step": 256, "dtype": "fp32"}
+    return table | {"model": model | {"max_seq_len": 128}, "stage": [stage]}
+
+
 def metrics_of(out: Path) -> list[dict[str, Any]]:
     """The metrics of a run, without what a clock has a part in."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

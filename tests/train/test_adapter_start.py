@@ -15,7 +15,7 @@ from xgen.train import loop
 from xgen.train.recipe import recipe_from
 from xgen.train.start import card_of, write_outcome
 
-from .conftest import begin_job
+from .conftest import begin_job, small_table
 
 CORPUS: Any = SimpleNamespace(sets={})
 ADAPTER = {"rank": 2, "alpha": 4.0}
@@ -24,13 +24,8 @@ ADAPTER = {"rank": 2, "alpha": 4.0}
 @pytest.fixture(scope="module")
 def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of a few steps."""
-    model = {"n_layers": 2, "d_model": 32, "d_ff": 64, "n_heads": 4, "n_kv_heads": 2, "head_dim": 8}
-    rate = {"peak": 0.01, "warmup_tokens": 256}
-    stage = {"name": "one", "length": 64, "tokens": 1_024, "mix": {"prose.*": 1.0}, "learning_rate": rate}
-    table = {"name": "base", "corpus": "small", "tokens_per_step": 256, "dtype": "fp32"}
-    table |= {"model": {**model, "max_seq_len": 128}, "stage": [stage]}
     out = tmp_path_factory.mktemp("base")
-    job, run = begin_job(corpus, recipe_from(table, "recipe"), out)
+    job, run = begin_job(corpus, recipe_from(small_table("base", 1_024, 2, 32), "recipe"), out)
     assert loop.train(job, run)
     return write_outcome(job.recipe, job.shape, corpus, dict(run.weights.whole()), out)
 
@@ -63,14 +58,22 @@ def test_a_run_begins_as_the_adapter_it_starts_from(
     assert said["start"] == (trained / "adapter_model.safetensors").read_bytes() != said["fresh"]
 
 
-def test_it_is_another_run_and_forbids_what_the_adapter_forbids(
+def test_who_begins_with_other_weights_is_another_run(
     corpus: Corpus, base: Path, trained: Path, tmp_path: Path
 ) -> None:
-    runs = [
-        begin_job(corpus, recipe_from(table_of(base, 0, adapter), "recipe"), tmp_path)[0]
-        for adapter in (ADAPTER, ADAPTER | {"start": str(trained)})
-    ]
-    assert runs[0].identity != runs[1].identity
+    """Also where the folder has the same name."""
+    start = tmp_path / "start"
+    shutil.copytree(trained, start)
+    recipe = recipe_from(table_of(base, 0, ADAPTER | {"start": str(start)}), "recipe")
+    job, run = begin_job(corpus, recipe, tmp_path / "run")
+    assert loop.train(job, run)
+    later = write_outcome(job.recipe, job.shape, corpus, dict(run.weights.whole()), tmp_path / "run")
+    shutil.copyfile(later / "adapter_model.safetensors", start / "adapter_model.safetensors")
+    again, _ = begin_job(corpus, recipe, tmp_path / "again")
+    assert job.identity != again.identity
+
+
+def test_it_forbids_what_the_adapter_forbids(base: Path, trained: Path, tmp_path: Path) -> None:
     bound = tmp_path / "bound"
     shutil.copytree(trained, bound)
     write_card(CARDS["xgen-7b-8k-inst"], bound)

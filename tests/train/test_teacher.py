@@ -19,7 +19,7 @@ from xgen.train.rows import step_rows
 from xgen.train.start import card_of, write_outcome
 from xgen.train.teacher import find_teacher, load_teacher
 
-from .conftest import begin_job
+from .conftest import begin_job, small_table
 
 CORPUS: Any = SimpleNamespace(sets={})
 
@@ -27,13 +27,8 @@ CORPUS: Any = SimpleNamespace(sets={})
 @pytest.fixture(scope="module")
 def teacher(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model wider than those that learn from it, sure of itself, that knows nothing."""
-    model = {"n_layers": 1, "d_model": 48, "d_ff": 64, "n_heads": 4, "n_kv_heads": 2, "head_dim": 8}
-    rate = {"peak": 0.01, "warmup_tokens": 256}
-    stage = {"name": "one", "length": 64, "tokens": 3_000, "mix": {"prose.*": 1.0}, "learning_rate": rate}
-    table = {"name": "teacher", "corpus": "small", "tokens_per_step": 256, "dtype": "fp32"}
-    table |= {"model": {**model, "max_seq_len": 128}, "stage": [stage]}
     out = tmp_path_factory.mktemp("teacher")
-    job, run = begin_job(corpus, recipe_from(table, "recipe"), out)
+    job, run = begin_job(corpus, recipe_from(small_table("teacher", 3_000, 1, 48), "recipe"), out)
     sure = {name: part * 6 for name, part in run.weights.whole()}
     return write_outcome(job.recipe, job.shape, corpus, sure, out)
 

@@ -240,11 +240,10 @@ def model_on_disk(name: str, role: str) -> Path:
 
 def adapter_on_disk(name: str) -> Path:
     """The folder of an adapter that a recipe names, by folder or as the package brings it; else BadRecipe."""
-    given = Path(name)
-    found = given if (given / ADAPTER_FILE).is_file() else shipped_adapter(name)
-    if found is None or not (found / ADAPTER_FILE).is_file():
-        raise BadRecipe(name, "there is no such adapter", "name its folder, or reader or reader-1.5b")
-    return found
+    for folder in (Path(name), shipped_adapter(name)):
+        if folder is not None and (folder / ADAPTER_FILE).is_file():
+            return folder
+    raise BadRecipe(name, "there is no such adapter", "name its folder, or reader or reader-1.5b")
 
 
 def load_recipe(path: Path) -> Recipe:

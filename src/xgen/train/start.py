@@ -123,20 +123,18 @@ def begin(recipe: Recipe, shape: Shape, world: World) -> Training:
 def first_adapter(settings: AdapterSettings, model: Transformer, seed: int, base: str) -> Adapter:
     """The adapter that a run on the model called `base` begins with: its `start` in fp32, or a fresh one.
 
-    BadModel if `start` does not fit the model; BadRecipe if it has another rank or scale than the recipe
-    says, or leaves out some of the maps.
+    BadModel if `start` or its card is damaged or does not fit the model; BadRecipe if it has another rank
+    or scale than the recipe says, or leaves out some of the maps.
     """
     fresh = new_adapter(model, settings.rank, settings.alpha, seed)
     if settings.start is None:
         return fresh
-    read_card(folder := adapter_on_disk(settings.start))  # a bad one is said now, not after the run
+    folder = adapter_on_disk(settings.start)
+    read_card(folder)  # a bad one is said now, not after the run (card_of)
     found = load_adapter(folder, model.shape, base)
     if (found.rank, found.alpha) != (settings.rank, settings.alpha):
-        theirs, ours = (
-            f"rank {found.rank} and alpha {found.alpha:g}",
-            f"{settings.rank} and {settings.alpha:g}",
-        )
-        what = f"it has {theirs}, the recipe {ours}"
+        theirs = f"it has rank {found.rank} and alpha {found.alpha:g}"
+        what = f"{theirs}, the recipe {settings.rank} and {settings.alpha:g}"
         raise BadRecipe(settings.start, what, "say the same under [adapter]")
     if missing := sorted(fresh.weights.keys() - found.weights.keys()):
         raise BadRecipe(settings.start, f"it does not change {missing[0]}", "begin with one of all maps")
