@@ -7,8 +7,9 @@ from xgen.text.rows import Entry, RowReply, begins_rows, parse_rows, row_reply
 words = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=9)
 names = st.lists(words, min_size=1, max_size=3).map(" ".join).filter(lambda name: ": " not in name)
 names = names.filter(lambda name: not name.endswith(":") and name.split()[0] != "-")
-values = st.lists(words, min_size=1, max_size=4).map(" ".join)
-entries = st.lists(st.builds(Entry, names, values, st.booleans()), min_size=1, max_size=14)
+values = st.lists(words.filter(lambda word: word != "⇒"), min_size=1, max_size=4).map(" ".join)
+says = st.just("") | values
+entries = st.lists(st.builds(Entry, names, values, st.booleans(), says), min_size=1, max_size=14)
 
 
 @given(entries=entries, counted=st.booleans())

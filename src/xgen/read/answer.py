@@ -62,15 +62,20 @@ class Span:
 
 @dataclass(frozen=True)
 class Row:
-    """An entry that an answer goes through: what decides, and whether it is one of those asked for."""
+    """An entry that an answer goes through: what decides, and whether it is one of those asked for.
+
+    `says` is what the model takes a rule in the document to say of it, "" without a rule.
+    """
 
     name: str
     value: str
     holds: bool
     citation: Citation
+    says: str = ""
 
     def __str__(self) -> str:
         said = f"{_one_line(self.name)}: {_one_line(self.value)}"
+        said += f", so {_one_line(self.says)}" if self.says else ""
         return f"{'yes' if self.holds else 'no ':3} {said} [{self.citation.place}]"
 
 

@@ -154,7 +154,8 @@ def gone_through(
             continue
         place = min(free or in_rows or places)
         taken.add((entry.name, place.start))
-        rows.append(Row(entry.name, entry.value, entry.holds, sources.citation(place.start, place.end)))
+        cited = sources.citation(place.start, place.end)
+        rows.append(Row(entry.name, entry.value, entry.holds, cited, entry.says))
     return _answer(reply, rows), tuple(rows), tuple(dict.fromkeys(strange))
 
 

@@ -1,32 +1,39 @@
 """Replies that go through the entries of a list or table, a line each, before they answer.
 
     - Jasper-6B: MIT → yes
-    - Nimbus-2B: evaluation only → no
+    - Nimbus-2B: terms B ⇒ no commercial use → no
     Jasper-6B
 
-A line has the entry's name, what decides as it stands in the document, and whether the entry is one of those
-asked for. The last line is the answer: their names, their number, or a word that says "none". The marks are
-the same in every language, so that the form can be told from ordinary words.
+A line has the entry's name, what decides as it stands in the document, what a rule says of that where one
+does, and whether the entry is one of those asked for. The last line is the answer: their names, their number,
+or a word that says "none". The marks are the same in every language, so that the form can be told from
+ordinary words.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-_START, _NAMED, _JUDGED = "- ", ": ", " → "
+_START, _NAMED, _RULED, _JUDGED = "- ", ": ", " ⇒ ", " → "
 _VERDICTS = {"yes": True, "no": False}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of such a reply: a name, the deciding value, and whether the entry is one of those asked for."""
+    """A line of such a reply: a name, the deciding value, and whether the entry is one of those asked for.
+
+    `says` is what a rule says of the value, "" without a rule: a step of its own between two others, each of
+    which a small model can do.
+    """
 
     name: str
     value: str
     holds: bool
+    says: str = ""
 
     def __str__(self) -> str:
-        return f"{_START}{self.name}{_NAMED}{self.value}{_JUDGED}{'yes' if self.holds else 'no'}"
+        said = f"{_RULED}{self.says}" if self.says else ""
+        return f"{_START}{self.name}{_NAMED}{self.value}{said}{_JUDGED}{'yes' if self.holds else 'no'}"
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ def parse_rows(text: str) -> RowReply | None:
 
 def _entry(line: str) -> Entry | None:
     said, judged, verdict = line.strip().rpartition(_JUDGED)
-    name, named, value = said.removeprefix(_START).partition(_NAMED)
+    name, named, rest = said.removeprefix(_START).partition(_NAMED)
     if not (said.startswith(_START) and judged and named and name) or verdict not in _VERDICTS:
         return None
-    return Entry(name, value, _VERDICTS[verdict])
+    value, _, says = rest.partition(_RULED)
+    return Entry(name, value, _VERDICTS[verdict], says)

@@ -177,6 +177,8 @@ def test_a_reply_goes_by_the_cells_that_decide_and_says_who_is_asked_for(languag
             rows = [sheet.names.index(entry.name) for entry in reply.entries]
             assert [e.value for e in reply.entries] == [sheet.columns[rule.decides[r]].cells[r] for r in rows]
             assert [e.holds for e in reply.entries] == [rule.holds[r] is wanted for r in rows]
+            for entry, r in zip(reply.entries, rows, strict=True):
+                assert entry.says in rule.aspect["yes" if rule.holds[r] else "no"]
             chosen = ", ".join(reply.chosen) or words["none"]
             if len(rows) == len(sheet.names):
                 assert reply.answer in (chosen, str(len(reply.chosen)), *words["says"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xgen.data.made.layouts import LAYOUTS, Table
-from xgen.data.made.licences import FREE, HOW_MANY, LICENCE_OF, MAY, STEMS, WHICH, WHICH_NOT
+from xgen.data.made.licences import FREE, HOW_MANY, LICENCE_OF, MAY, SAYS, STEMS, WHICH, WHICH_NOT
 from xgen.data.made.page import Asked, Block, Page, Span, common_licence, filled, joined
 from xgen.data.made.tables import amid
 from xgen.data.made.texts import Filler
@@ -259,7 +259,9 @@ def _asked(members: Sequence[Member], text: Block, draw: random.Random) -> Itera
     ):
         if counted and draw.random() < 0.6:
             continue
-        entries = [Entry(m.name, m.licence, m.is_free is wanted) for m in members]
+        entries = [
+            Entry(m.name, m.licence, m.is_free is wanted, SAYS[0 if m.is_free else 1]) for m in members
+        ]
         marks = [text.marks.get(("name", i)) for i in range(len(names))]
         marks += [text.marks.get((i, "licence")) for i in range(len(names))]
         places = tuple(place for place in marks if place is not None)

@@ -75,6 +75,9 @@ WHICH = (
     "Which models may we put into a product that we sell?",
     "Which of them allow commercial use?",
     "Name all models that are cleared for commercial use.",
+    "Which models can be part of a paid subscription?",
+    "For which models do the terms leave room for business?",
+    "Which ones may firms build paid apps on?",
 )
 HOW_MANY = (
     "How many models can go into a product that is sold?",
@@ -87,6 +90,9 @@ WHICH_NOT = (
     "Which models are confined to unpaid use?",
     "Which of them keep a firm from charging money?",
     "With which models are sales ruled out?",
+    "Which models cannot be part of a paid subscription?",
+    "For which models do the terms leave no room for business?",
+    "Which ones are closed to paid apps?",
     "Which of the models can't be used commercially?",
     "Which models are off limits for commercial use?",
     "List the models whose licence forbids commercial use.",
@@ -131,6 +137,8 @@ MARKED = (
     "All licences called {terms}",
     "Where a licence says {terms}, its models",
     "{terms}: models under such terms",
+    "Models released as {terms}",
+    "Those whose licence has the word {terms}",
 )
 FORBID = (
     "exclude commercial use",
@@ -140,6 +148,9 @@ FORBID = (
     "are no good for paid services",
     "do not go with commercial use",
     "stay out of everything that is sold",
+    "leave no room for business",
+    "are closed to firms",
+    "go with unpaid work alone",
 )
 ALLOW = (
     "",
@@ -148,6 +159,7 @@ ALLOW = (
     " The rest is free for any use.",
     " Everything else can be used by firms, too.",
     " No other licence here does that.",
+    " Those without such a word are open to business.",
 )
 
 
@@ -170,6 +182,9 @@ LEGENDS = (
     "Only {free} lets a firm ask money for what it builds; {bound} does not.",
 )
 """What letters or words say of a licence, and which of them stands for one that allows commercial use."""
+
+SAYS = ("commercial use", "no commercial use")
+"""What a reply says of a row's licence, where that is all there is to go by."""
 
 GROUPED = (
     "{licence}: {names}",
@@ -349,10 +364,10 @@ def _questions(
         ("how_many", True, draw.randint(0, 1)),
     ):
         holds = [may is wanted for may in models.allowed]
+        says = [] if models.use is not None else [SAYS[0 if may else 1] for may in models.allowed]
+        none, counted = words["none"][0], which == "how_many"
         asked += [
-            rows_asked(
-                pattern, names, cells, holds, page, models.deciding, words["none"][0], which == "how_many"
-            )
+            rows_asked(pattern, names, cells, holds, page, models.deciding, none, counted, says)
             for pattern in draw.sample(words[which], n)
         ]
     for r in draw.sample(range(len(rows)), min(len(rows), 3)):

@@ -32,13 +32,14 @@ rules of trade, where they go by licences if there are any."""
 class Rule:
     """For each row whether `aspect` holds, and which column decides: of two the first, if it suffices.
 
-    `text` is how it is told.
+    `text` is how it is told, `says` what it says of each row: a label, in the rule's own words if it has any.
     """
 
     aspect: Aspect
     text: str
     holds: tuple[bool, ...]
     decides: tuple[int, ...]
+    says: tuple[str, ...]
 
 
 def sentence(words: Words, rows: str, columns: Sequence[Ruled], aspect: Aspect, draw: random.Random) -> Rule:
@@ -62,6 +63,7 @@ def sentence(words: Words, rows: str, columns: Sequence[Ruled], aspect: Aspect, 
     patterns = [*words["rule"][kind], *(words["rule"].get(f"{kind}_open", ()) if is_open else ())]
     slots = {"rows": rows, "a": first.clause, "b": second.clause}
     slots |= {slot: draw.choice(aspect[slot]) for slot in ("pos", "neg", "yes", "no")}
+    yes, no = slots["yes"], slots["no"]
     slots["s"] = words["subject"].format(rows=rows, clause=first.clause)
     slots |= {slot.capitalize(): text[:1].upper() + text[1:] for slot, text in slots.items()}
     holds = tuple(COMBINED[kind](a, b) for a, b in zip(first.met, second.met, strict=True))
@@ -72,7 +74,7 @@ def sentence(words: Words, rows: str, columns: Sequence[Ruled], aspect: Aspect, 
         column = columns[first.column]
         before = draw.choice(words["note"]["decides"]).format(head=column.head, noun=column.words["noun"])
         text = words["gap"].join([before, text])
-    return Rule(aspect, text, holds, decides)
+    return Rule(aspect, text, holds, decides, tuple(yes if own else no for own in holds))
 
 
 def _expected(words: Words, column: Ruled, aspect: Aspect, kind: str, draw: random.Random) -> list[str]:
@@ -94,9 +96,10 @@ def footnotes(
     form, column = draw.choice(words["key"]["foot"]), columns[c]
     for mark, aspect in zip(column.pool, aspects, strict=False):
         is_yes = draw.random() < 0.5
-        text = form.format(code=mark, says=draw.choice(aspect["yes" if is_yes else "no"]))
+        said = {is_so: draw.choice(aspect["yes" if is_so else "no"]) for is_so in (True, False)}
         holds = tuple((mark in labels) is is_yes for labels in column.labels)
-        rules.append(Rule(aspect, text, holds, (c,) * len(holds)))
+        text = form.format(code=mark, says=said[is_yes])
+        rules.append(Rule(aspect, text, holds, (c,) * len(holds), tuple(said[own] for own in holds)))
     return rules
 
 
@@ -112,7 +115,8 @@ def key(
     entry = draw.choice(ways["entry"])
     between = "\n" if entry[0] in "-|" else draw.choice(ways["between"])
     gap = draw.choice([each for each in ways["labels"] if each.strip() != between.strip()])
-    said = _said(grants, aspects, gap, ways["as"], draw)
+    labels = [{is_so: draw.choice(a["yes" if is_so else "no"]) for is_so in (True, False)} for a in aspects]
+    said = _said(grants, labels, gap, ways["as"], draw)
     entries = []
     for code in codes:
         values = {"code": code, "noun": column.words["noun"], "says": said[code]}
@@ -121,9 +125,12 @@ def key(
     block = joined(entries, between)
     if title := draw.choice(ways["title"]).format(head=column.head, noun=column.words["noun"]):
         block = joined([Block(title), block], "\n")
-    every = [grants[cell] for cell in column.cells]
-    holds = [tuple(own[i] for own in every) for i in range(len(aspects))]
-    return block, [Rule(a, block.text, own, (c,) * len(own)) for a, own in zip(aspects, holds, strict=True)]
+    rules = []
+    for i, aspect in enumerate(aspects):
+        holds = tuple(grants[cell][i] for cell in column.cells)
+        says = tuple(labels[i][own] for own in holds)
+        rules.append(Rule(aspect, block.text, holds, (c,) * len(holds), says))
+    return block, rules
 
 
 def _grants(codes: Sequence[str], n: int, draw: random.Random) -> dict[str, tuple[bool, ...]]:
@@ -137,21 +144,17 @@ def _grants(codes: Sequence[str], n: int, draw: random.Random) -> dict[str, tupl
 
 def _said(
     grants: Mapping[str, tuple[bool, ...]],
-    aspects: Sequence[Aspect],
+    labels: Sequence[Mapping[bool, str]],
     gap: str,
     by_another: Sequence[str],
     draw: random.Random,
 ) -> dict[str, str]:
-    """By code its labels; the last one may be told as being another one but for a label."""
-    labels = [
-        {is_so: draw.choice(aspect["yes" if is_so else "no"]) for is_so in (True, False)}
-        for aspect in aspects
-    ]
+    """By code its labels, an aspect each; the last one may be told as being another one but for a label."""
     said = {code: gap.join(labels[i][is_so] for i, is_so in enumerate(own)) for code, own in grants.items()}
     *others, last = grants
     for code in others:
-        changed = [i for i in range(len(aspects)) if grants[code][i] is not grants[last][i]]
-        if len(changed) == 1 and len(aspects) > 1 and draw.random() < 0.4:
+        changed = [i for i in range(len(labels)) if grants[code][i] is not grants[last][i]]
+        if len(changed) == 1 and len(labels) > 1 and draw.random() < 0.4:
             label = labels[changed[0]][grants[last][changed[0]]]
             return said | {last: draw.choice(by_another).format(code=code, label=label)}
     return said

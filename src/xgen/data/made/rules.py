@@ -2,7 +2,8 @@
 
 The rules are over tickets, medicines, licences and many other things (rules/LANG.toml): a key says what
 made-up terms mean, a sentence what holds for those above a number, before a date, of some kinds, or for all
-others, footnotes what a mark forbids. The reply goes through the rows; of each it has the cell that decides.
+others, footnotes what a mark forbids. The reply goes through the rows; of each it has the cell that decides
+and what the rule says of it.
 Absent: what no rule speaks of.
 """
 
@@ -172,8 +173,10 @@ def _ruled(words: Mapping[str, Any], sheet: Sheet, rule: Rule, page: Block, draw
     wanted = draw.random() < 0.5
     some = [draw.randrange(len(sheet.names))] if way == "among" else range(len(sheet.names))
     question = _question(words, sheet, rule.aspect, way, wanted, draw, sheet.names[some[0]])
+    cells_of = [sheet.columns[rule.decides[r]].cells[r] for r in some]
     entries = [
-        Entry(sheet.names[r], sheet.columns[rule.decides[r]].cells[r], rule.holds[r] is wanted) for r in some
+        Entry(sheet.names[r], cell, rule.holds[r] is wanted, rule.says[r])
+        for r, cell in zip(some, cells_of, strict=True)
     ]
     if way == "among":
         reply = RowReply(tuple(entries), words["says"][0 if entries[0].holds else 1])

@@ -196,9 +196,13 @@ def rows_asked(
     column: int,
     none: str,
     counted: bool = False,
+    says: Sequence[str] = (),
 ) -> Asked:
-    """A question whose reply goes through all rows, by the cells of a column, and rests on all of them."""
-    entries = [Entry(*each) for each in zip(names, cells, holds, strict=True)]
+    """A question whose reply goes through all rows, by the cells of a column, and rests on all of them.
+
+    `says` is what a rule says of each row, if one does.
+    """
+    entries = [Entry(*each) for each in zip(names, cells, holds, says or [""] * len(names), strict=True)]
     places = [
         place for r in range(len(names)) for c in (0, column) if (place := page.marks.get((r, c))) is not None
     ]
