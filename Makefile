@@ -15,7 +15,8 @@ demo: $(READY)
 	$(BIN)/xgen read docs/xgen-7b.md --model $(DEMO_MODEL) --summarize \
 		--ask "Who released XGen-7B?" \
 		--ask "Under which licence is the instruct model released?" \
-		--ask "What does pre-training on one trillion tokens cost?"
+		--ask "What does pre-training on one trillion tokens cost?" \
+		--ask "Which of the models may be used commercially?"
 
 # From two packages to a model that reads, by the commands of docs/train.md: ten minutes on two cores.
 walk: $(READY)

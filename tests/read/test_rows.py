@@ -107,26 +107,26 @@ def test_a_reply_that_goes_round_is_ended(reader: Reader, says: Says) -> None:
     assert answer.answer_tokens < 2 * len(reader.bundle.tokenizer.encode("\n".join(map(str, ENTRIES))))
 
 
+@pytest.mark.parametrize("how", ["select", None])
 def test_a_table_is_read_whole_though_its_passages_are_chosen(
-    reader: Reader, says: Says, monkeypatch: pytest.MonkeyPatch
+    reader: Reader, says: Says, monkeypatch: pytest.MonkeyPatch, how: str | None
 ) -> None:
     written: list[free.Written] = []
     monkeypatch.setattr(ask, "write", lambda *words: written.append(free.write(*words)) or written[-1])
     rows = [f"| Model-{n} | {'MIT' if n % 2 else 'research only'} |" for n in range(30)]
     text = (
-        "About birds.\n\n" * 400
-        + "\n".join(rows)
-        + "\n\nWhat may be used commercially."
-        + "\n\nOf fish." * 400
+        "About birds.\n\n" * 90 + "\n".join(rows) + "\n\nWhat may be used commercially." + "\n\nOf fish." * 90
     )
     entries = [Entry(f"Model-{n}", "MIT" if n % 2 else "research only", bool(n % 2)) for n in range(8)]
     says(str(row_reply(entries)))
     document, question = Document("long.md", text), "What may be used commercially?"
-    answer = reader.ask(document, question, max_answer_tokens=300)
+    answer = reader.ask(document, question, how=how, max_answer_tokens=300)  # type: ignore[arg-type]
     n_evidence = reader.ask(document, question, quote=True).prompt_tokens
     assert answer.prompt_tokens == n_evidence + sum(each.n_prompt for each in written)
     assert len(written) == 2
     assert any(rows[0] in place.quote and rows[29] in place.quote for place in answer.read)
+    is_all = any(place.quote.strip() == text.strip() for place in answer.read)
+    assert is_all == (how is None)  # it fits, and nobody asked for less
     assert answer.answer == "Model-1, Model-3, Model-5, Model-7"
 
 

@@ -52,6 +52,9 @@ def test_the_default_is_what_measures_better_where_it_fits(n_tokens: int, defaul
     assert decided.how == how
     assert f"{n_tokens:,} tokens" in decided.why
     assert (decided.whole is None) == (how == "select")
+    everything_for_rows = how == "select" and n_tokens <= 900
+    assert (decided.for_rows is not None) == everything_for_rows
+    assert planned(n_tokens, "select").for_rows is None
 
 
 @pytest.mark.parametrize("how", ["head", "tail", "whole"])

@@ -29,7 +29,7 @@ from xgen.read.rows import around, goes_round, gone_through, is_begun, is_ruled_
 from xgen.read.select import Passage, Ranking
 from xgen.read.sources import BREAK, Sources
 from xgen.read.words import holds, words
-from xgen.show import note
+from xgen.show import note, progress
 from xgen.text.languages import language_of
 from xgen.text.rows import RowReply, parse_rows
 
@@ -78,8 +78,9 @@ class Asker:
     """Sources ready to be asked any number of questions.
 
     `whole` is the stretch of the sources' text that is read once and asked many times; None means
-    that each question reads its own best passages of the `ranking`. With `keep` a stretch that was
-    read whole stays on the disk for the next time (engine/kept.py).
+    that each question reads its own best passages of the `ranking`, and one that is answered by the rows
+    of a table the stretch `for_rows`, if there is one. With `keep` a stretch that was read whole stays on
+    the disk for the next time (engine/kept.py).
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Asker:
         ranking: Ranking,
         whole: Passage | None,
         quoter: Quoter,
+        for_rows: Passage | None = None,
         advance: Callable[[int], None] = lambda n: None,
         keep: bool = False,
     ) -> None:
@@ -97,8 +99,10 @@ class Asker:
         self.sources = sources
         self.ranking = ranking
         self.whole = whole
+        self.for_rows = for_rows
         self.advance = advance
         self.keep = keep
+        self.quiet = True
         self.passages_read: set[Passage] = set()
         self.way = "select" if whole is None else "whole"
         self.n_beams = trust.n_beams(bundle.card.name, self.way)
@@ -260,9 +264,7 @@ class Asker:
             written = self._write(question, passages, max_answer_tokens, found, self.whole is not None)
             if written.text is not None and is_begun(written.text) and self.whole is None:
                 n_begun = written.n_prompt
-                more = around(self.sources, self.ranking.passages, passages, written.text)
-                self.passages_read.update(more)
-                passages = joined(self.sources, more)
+                passages = self._around_rows(passages, written.text)
                 written = self._write(question, passages, max_answer_tokens, found, entire=True)
                 written = replace(written, n_prompt=n_begun + written.n_prompt)
                 read = tuple(self.sources.citation(p.start, p.end) for p in passages)
@@ -298,6 +300,18 @@ class Asker:
             evidence=None if says_it and citations else span,  # no answer is without a place
             cut=written.cut,
         )
+
+    def _around_rows(self, passages: Sequence[Passage], begun: str) -> list[Passage]:
+        """What is read for an answer that goes through rows and has begun so behind `passages`."""
+        if (every := self.for_rows) is not None:
+            with progress("reading", every.n_tokens, "tok", self.quiet) as self.advance:
+                self._read(self.sources.text[every.start : every.end])
+            self.advance = lambda n: None
+            self.passages_read.add(every)
+            return [every]
+        more = around(self.sources, self.ranking.passages, passages, begun)
+        self.passages_read.update(more)
+        return joined(self.sources, more)
 
     def reply(self, question: str) -> Written:
         """What the model, asked freely, replies before anybody weighs it (bench/calibrate.py)."""

@@ -115,7 +115,7 @@ class Reader:
             n_whole = asker.whole.n_tokens if asker.whole else 0
             hidden = quiet or not n_whole
             with _timed(timing, "read"), progress("reading", n_whole, "tok", hidden) as asker.advance:
-                asker.keep = keep and self.bundle.device.type == "cpu"
+                asker.keep, asker.quiet = keep and self.bundle.device.type == "cpu", quiet
                 found = asker.read_whole()
                 asker.advance(n_whole if found else 0)
             if found and not quiet:
@@ -153,7 +153,7 @@ class Reader:
         reserve = max(BESIDE_TOKENS, beside_document(self.bundle, questions, max_answer_tokens))
         default: How = "whole" if self.bundle.card.default_read == "whole" else "select"
         decided = plan(sources, offsets, how, default, limit, reserve, self.bundle.shape.max_seq_len)
-        asker = Asker(self.bundle, sources, ranking, decided.whole, self._quoter)
+        asker = Asker(self.bundle, sources, ranking, decided.whole, self._quoter, decided.for_rows)
         return Prepared(decided, asker, offsets)
 
     def _require_short(self, question: str) -> None:

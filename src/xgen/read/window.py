@@ -25,11 +25,16 @@ MIN_WINDOW = 2 * BESIDE_TOKENS
 
 @dataclass(frozen=True)
 class Plan:
-    """How the sources are read. `whole` is the stretch that is read in one piece, None for `select`."""
+    """How the sources are read. `whole` is the stretch that is read in one piece, None for `select`.
+
+    `for_rows` is what `select` reads for an answer that goes through the rows of a table, which must not miss
+    one: everything, where it fits and nobody asked for less; None: what stands around the table.
+    """
 
     how: How
     why: str
     whole: Passage | None
+    for_rows: Passage | None = None
 
 
 def window_for(model_window: int, asked: int | None) -> int:
@@ -72,7 +77,7 @@ def plan(
     if how is None:
         why = f"{size}; selected passages give as good answers as everything at once, or better, and sooner"
         if default == "select":
-            return Plan("select", why, None)
+            return Plan("select", why, None, whole if fits else None)
         if fits:
             return Plan("whole", f"{size}; everything fits", whole)
         return Plan("select", f"{size}; that is too long to read whole", None)
