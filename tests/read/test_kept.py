@@ -1,6 +1,6 @@
 """A document that was read whole once: what the next reading does with what was kept of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from xgen.read import ask as ask_module
 from xgen.read.ask import KEPT_FROM_TOKENS
 from xgen.read.reader import Reader
 from xgen.text.document import Document
+from xgen.text.rows import Entry, row_reply
 
 LONG = Document("long.txt", "\n\n".join(f"Heron {i} stands in the reeds of the mill." for i in range(60)))
 QUESTIONS = ["Which heron?", "Where?"]
@@ -95,3 +96,20 @@ def test_a_full_disk_costs_what_is_kept_and_not_the_answer(
     monkeypatch.setattr(kept, "keep", full)
     assert read(Reader(reader.bundle)) == first
     assert "not kept for the next time: no space left on device" in capsys.readouterr().err
+
+
+def test_what_is_read_for_the_rows_of_a_table_is_on_the_disk_for_the_next_such_question(
+    reader: Reader, says: Callable[[str], None], prefilled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+    recall = kept.recall
+    monkeypatch.setattr(kept, "recall", lambda *words: found.append(recall(*words)) or found[-1])
+    table = "| Model | Terms |\n|---|---|\n| Tern-2B | MIT |\n| Wren-9B | research only |"
+    document = Document("table.md", f"{table}\n\n{LONG.text}")
+    says(str(row_reply([Entry("Tern-2B", "MIT", True), Entry("Wren-9B", "research only", False)])))
+    first = reader.ask(document, "Which models may be used commercially?")
+    n_read = sum(prefilled)
+    again = reader.ask(document, "Which models may be used commercially?")
+    assert (first.answer, found) == ("Tern-2B", [False, True])
+    assert again == first
+    assert sum(prefilled) - n_read < n_read / 2

@@ -45,7 +45,7 @@ MAX_QUESTION_TOKENS = 512
 LONGEST_SPAN_TOKENS = 24
 QUESTIONS_ON_GPU = 8
 COPIES_BYTES = 1 << 30
-"""Keys and values of a document that the questions asked of it at once may have to themselves, on a GPU."""
+"""Keys and values of a document that the questions asked of it at once may have, on a GPU."""
 
 KEPT_FROM_TOKENS = 512
 BEAM_SLOTS = MOST_BEAMS * LONGEST_SPAN_TOKENS
@@ -79,8 +79,8 @@ class Asker:
 
     `whole` is the stretch of the sources' text that is read once and asked many times; None means
     that each question reads its own best passages of the `ranking`, and one that is answered by the rows
-    of a table the stretch `for_rows`, if there is one. With `keep` a stretch that was read whole stays on
-    the disk for the next time (engine/kept.py).
+    of a table the stretch `for_rows`, if there is one. With `keep` such a stretch stays on the disk
+    (engine/kept.py).
     """
 
     def __init__(
@@ -154,14 +154,13 @@ class Asker:
         return self._rules[passage]
 
     def read_whole(self) -> bool:
-        """Read the stretch that is read whole, if there is one, before the first question needs it.
+        """Read what is read whole before the first question needs it; True if it was found on the disk."""
+        return self.whole is not None and self._read_kept(self.whole)
 
-        True if it was found on the disk as it was read before.
-        """
-        if self.whole is None:
-            return False
-        text = self.sources.text[self.whole.start : self.whole.end]
-        if not self.keep or self.whole.n_tokens < KEPT_FROM_TOKENS or not shelf.limit_bytes():
+    def _read_kept(self, stretch: Passage) -> bool:
+        """Read a stretch that is worth keeping on the disk; True if it was found there."""
+        text = self.sources.text[stretch.start : stretch.end]
+        if not self.keep or stretch.n_tokens < KEPT_FROM_TOKENS or not shelf.limit_bytes():
             self._read(text)
             return False
         ids = document_ids(self.bundle, text)
@@ -305,7 +304,7 @@ class Asker:
         """What is read for an answer that goes through rows and has begun so behind `passages`."""
         if (every := self.for_rows) is not None:
             with progress("reading", every.n_tokens, "tok", self.quiet) as self.advance:
-                self._read(self.sources.text[every.start : every.end])
+                self.advance(every.n_tokens if self._read_kept(every) else 0)
             self.advance = lambda n: None
             self.passages_read.add(every)
             return [every]
