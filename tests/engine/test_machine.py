@@ -180,7 +180,7 @@ def test_own_work_is_not_taken_for_a_neighbours():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 def test_products_of_ever_new_sizes_take_no_more_memory() -> None:
-    """Unbounded, torch keeps 0.7 MB a size: 500 of them would take 350 MB."""
+    """Unbounded, torch keeps 0.7 MB a size: 500 of them take 341 MB; bounded, seven runs took 33 to 62."""
     said = """if True:
         import torch
         from xgen.engine.machine import bound_kept_shapes
@@ -197,4 +197,4 @@ def test_products_of_ever_new_sizes_take_no_more_memory() -> None:
     """
     clean = {k: v for k, v in os.environ.items() if not k.endswith("CACHE_CAPACITY")}
     run = subprocess.run([sys.executable, "-c", said], env=clean, capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 60
+    assert float(run.stdout) < 120
