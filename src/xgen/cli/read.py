@@ -36,7 +36,8 @@ def read(
         typer.Option(
             "--read",
             help="whole: all of it in the window. select: the passages that matter, at any length. "
-            "head, tail: as much as fits from one end. Without it the way that measures better is taken.",
+            "head, tail: as much as fits from one end. Without it the way that measures better is taken, "
+            "and a question for the rows of a table reads all that fits.",
             show_default=False,
         ),
     ] = None,

@@ -86,8 +86,9 @@ class Reader:
         `how` is "whole", "select", "head" or "tail", by default the way that measures better for the
         model; `window` is in tokens. On a CPU what was read whole stays on the disk for the next time
         unless `keep` is False (engine/kept.py), and of long documents the index of their words
-        (indexed.py). `tell` is given each block of the reading's text as
-        soon as it is known: how it is read, the summary, each answer, what was read.
+        (indexed.py). Where `how` is None, a question for the rows of a table reads everything that fits.
+        `tell` is given each block of the reading's text as soon as it is known: how it is read, the
+        summary, each answer, what was read.
 
         Raises TooLong if a question is too long or `how` is "whole" and the documents do not fit,
         XgenError for no document, an empty question or a number out of range.
